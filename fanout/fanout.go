@@ -1,0 +1,145 @@
+package fanout
+
+import (
+	"context"
+	"time"
+
+	"sluice/internal/broker"
+)
+
+// Cursor is the next byte wanted in one Log: absolute, never reused, meaningless
+// in another Log. It is never a last event id.
+type Cursor uint64
+
+// Frame is one encoded entry with its blank line. A zero Pos is a gateway event
+// without id.
+type Frame struct {
+	Pos   broker.Position
+	Bytes []byte
+}
+
+// Relation is how a position stands to a log.
+type Relation uint8
+
+// Relations that Log.After finds.
+const (
+	Exact   Relation = iota + 1 // the position is held, or is the last one below the window
+	Older                       // below the window: ask the broker
+	Ahead                       // above the newest event held
+	Foreign                     // between two events held, but none of them
+	Reset                       // same sequence, other time: the stream was recreated or restored
+)
+
+// Framing is how an HTTP/1.1 response body is delimited.
+type Framing uint8
+
+// Framings. Identity bodies end with the connection; Chunked wraps each entry in
+// one HTTP chunk, for proxies that buffer otherwise.
+const (
+	Identity Framing = iota
+	Chunked
+)
+
+// Policy says what happens to a reader that is too slow.
+type Policy uint8
+
+// Slow policies: see policy.go.
+const (
+	Drop    Policy = iota // close; the client resumes, nothing is lost
+	Backlog               // read the missed events from the broker
+	Latest                // tell a gap and go on at the newest event
+)
+
+// Slow holds the limits that judge a reader. Zero values are replaced by the
+// engine's defaults.
+type Slow struct {
+	Policy   Policy
+	Stall    time.Duration // no byte accepted for so long: closed whatever the policy
+	Lag      int           // bytes unsent: at once
+	SoftLag  int           // bytes unsent for SoftTime
+	SoftTime time.Duration
+	MaxAge   time.Duration // age of the oldest unsent event; 0 = off
+}
+
+// Start is where a subscriber begins: a cursor in its log or, if Block is set, a
+// byte offset in a sealed block of backlog that is read before the log.
+type Start struct {
+	Cursor Cursor
+	Block  *Block
+	Offset int
+	// Gap holds encoded gateway events to send before anything else, nil = none.
+	Gap []byte
+}
+
+// Next finds where a reader that has everything up to and including p goes on.
+// Blocking form for the portable engine, callback form for shards (done is called
+// once, from another goroutine, and must not block). Implemented by *Feed.
+type Next interface {
+	Resume(ctx context.Context, p broker.Position, f Framing) (Start, error)
+	ResumeAsync(p broker.Position, f Framing, done func(Start, error))
+}
+
+// Subscriber is what an engine needs to serve one client.
+type Subscriber struct {
+	Log   *Log // of the right class: identity, or chunked for Framing Chunked
+	Next  Next // for backlog; the feed
+	Start Start
+	Slow  Slow
+	// Head is sent first, in one send with the first entries: status line and headers
+	// (hijacked connections only), retry line, first gap.
+	Head    []byte
+	Framing Framing
+	Ends    time.Time // lifetime over; zero = none
+	// Heartbeat is the silence after which ":\n" is sent. 0 = the engine's default.
+	Heartbeat time.Duration
+	// Meta is the edge's number for this connection; it comes back in End and Cut.
+	Meta  uint32
+	Meter Meter // nil = unmetered
+}
+
+// Reason tells why a stream ended. Gateway end reasons are those of the edge
+// contract; the engine's own are below.
+type Reason string
+
+// Reasons of the engines themselves: nothing is told to the client.
+const (
+	EndClient Reason = "client" // the client closed
+	EndSlow   Reason = "slow"   // a lag limit, policy drop
+	EndStall  Reason = "stall"  // no byte accepted for Slow.Stall
+	EndAbuse  Reason = "abuse"  // the client sent more than 16 KiB after its request
+	EndError  Reason = "error"  // socket error
+)
+
+// Reasons that are told by gateway.end before the close.
+const (
+	EndDrain       Reason = "drain"
+	EndLifetime    Reason = "lifetime"
+	EndUnavailable Reason = "unavailable"
+)
+
+// End is how one stream went. Whoever closes the socket reports it, once.
+type End struct {
+	Reason Reason
+	Last   broker.Position // last whole event handed to the socket; zero = none
+	Events uint64          // whole events sent, gateway events not counted
+	Bytes  uint64
+	Gaps   uint32 // gaps told by the engine after the start
+}
+
+// Meter accounts events of one subscriber. Take asks for n events and answers how
+// many may be sent now; Give returns events that were taken and not sent.
+type Meter interface {
+	Take(n int) int
+	Give(n int)
+}
+
+// Sink is what the portable engine writes to; edge wraps http.ResponseController.
+type Sink interface {
+	Write([]byte) (int, error)
+	Flush() error
+	SetWriteDeadline(time.Time) error
+}
+
+// EndBytes appends the last bytes of a stream that ends for r: "retry:" line and
+// gateway.end with its own jitter. It appends nothing for the engine's own reasons.
+type EndBytes func(dst []byte, r Reason) []byte
