@@ -1,0 +1,278 @@
+package sse
+
+import (
+	"bytes"
+	"unicode/utf8"
+)
+
+// block is the event being assembled. Its data is buf[from:to] of the decoder, joined there in place, until a line needs
+// U+FFFD and thereby more room than it came in: then it is spill.
+type block struct {
+	from, to int
+	spill    []byte
+	spilled  bool
+	data     bool // a data field came: the event will be dispatched
+	skip     bool // too large: its data and type are ignored
+	open     bool // a data, event or id field came
+	hasID    bool
+	cost     int   // bytes of the data lines in the body
+	size     int64 // bytes of the lines so far, comments excepted
+	typ      []byte
+	id       []byte // takes effect at the blank line if hasID
+}
+
+// Scratch above these sizes is given back at the end of an event.
+const (
+	keepType  = 4 << 10
+	keepSpill = 64 << 10
+)
+
+// clear forgets the event; slices handed out stay valid, as nothing writes to them before the next line.
+func (b *block) clear() {
+	b.from, b.to = 0, 0
+	b.spilled, b.data, b.skip, b.open, b.hasID = false, false, false, false, false
+	b.cost, b.size = 0, 0
+	b.typ, b.spill = reuse(b.typ, 0, keepType), reuse(b.spill, 0, keepSpill)
+}
+
+// reuse empties p for need bytes, dropping an array that is larger than keep without need.
+func reuse(p []byte, need, keep int) []byte {
+	if cap(p) > keep && need <= keep {
+		return nil
+	}
+	return p[:0]
+}
+
+// moveTo copies the data from the decoder's old buffer to the front of the new one and returns its length.
+func (b *block) moveTo(buf, old []byte) int {
+	n := copy(buf, old[b.from:b.to])
+	b.from, b.to = 0, n
+	return n
+}
+
+// typeCost is what the type adds to the body.
+func typeCost(n int) int {
+	if n == 0 {
+		return 0
+	}
+	return n + len("event: \n")
+}
+
+// lineCost is what a data line of n bytes adds to the body.
+func lineCost(n int) int {
+	if n == 0 {
+		return len("data:\n")
+	}
+	return n + len("data: \n")
+}
+
+// value is the field value behind the first n bytes of a line: one leading space is dropped.
+func value(line []byte, n int) []byte {
+	if n >= len(line) {
+		return nil
+	}
+	if line[n] == ' ' {
+		n++
+	}
+	return line[n:]
+}
+
+// line handles the line buf[start:stop], not empty; extra more bytes of it were dropped.
+func (d *Decoder) line(start, stop, extra int) {
+	line := d.buf[start:stop]
+	if line[0] == ':' {
+		if d.o.OnComment != nil {
+			d.o.OnComment(line[1:min(len(line), 1+MaxComment)])
+		}
+		return
+	}
+	d.block.size += int64(len(line) + extra)
+	switch {
+	case hasName(line, "data"):
+		d.addData(value(line, len("data:")), stop)
+	case hasName(line, "event"):
+		d.setType(value(line, len("event:")))
+	case hasName(line, "id"):
+		d.setID(value(line, len("id:")), extra)
+	case hasName(line, "retry"):
+		if extra == 0 {
+			d.setRetry(value(line, len("retry:")))
+		}
+	}
+}
+
+// hasName says that line is a field of that name, with a colon or without one.
+func hasName(line []byte, name string) bool {
+	if len(line) < len(name) || string(line[:len(name)]) != name {
+		return false
+	}
+	return len(line) == len(name) || line[len(name)] == ':'
+}
+
+// wanted says of a line that has not ended whether it must be kept whole: data or a type, not skipped, that may still fit.
+// A data line or type that cannot fit makes the event one to skip.
+func (d *Decoder) wanted(line []byte) bool {
+	b := &d.block
+	if b.skip {
+		return false
+	}
+	cost := 0
+	switch {
+	case hasName(line, "data"):
+		cost = b.cost + lineCost(len(value(line, len("data:")))) + typeCost(len(b.typ))
+	case hasName(line, "event"):
+		cost = b.cost + typeCost(len(value(line, len("event:"))))
+	default:
+		return false
+	}
+	if cost > d.o.MaxEvent {
+		d.skipEvent()
+		return false
+	}
+	return true
+}
+
+// skipEvent gives up the data and type of the event being assembled.
+func (d *Decoder) skipEvent() {
+	b := &d.block
+	b.skip, b.open = true, true
+	b.from, b.to, b.cost = 0, 0, 0
+	b.typ, b.spill = nil, nil
+}
+
+// addData appends a data line; v ends at buf[stop].
+func (d *Decoder) addData(v []byte, stop int) {
+	b := &d.block
+	b.open = true
+	first := !b.data
+	b.data = true
+	if b.skip {
+		return
+	}
+	n := len(v)
+	bad := !utf8.Valid(v)
+	if bad {
+		n = decodedLen(v)
+	}
+	b.cost += lineCost(n)
+	if b.cost+typeCost(len(b.typ)) > d.o.MaxEvent {
+		d.skipEvent()
+		return
+	}
+	switch {
+	case bad || b.spilled:
+		d.spillData(v, n, first)
+	case first:
+		b.from, b.to = stop-n, stop
+	default: // the line's own start is free to be written on
+		d.buf[b.to] = '\n'
+		b.to += 1 + copy(d.buf[b.to+1:], v)
+	}
+}
+
+// spillData appends a data line of n bytes after decoding to spill, moving there what came before.
+func (d *Decoder) spillData(v []byte, n int, first bool) {
+	b := &d.block
+	if !b.spilled {
+		b.spill = growTo(b.spill[:0], b.to-b.from+1+n, d.o.MaxEvent)
+		b.spill = append(b.spill, d.buf[b.from:b.to]...)
+		b.from, b.to, b.spilled = 0, 0, true
+	}
+	b.spill = growTo(b.spill, len(b.spill)+1+n, d.o.MaxEvent)
+	if !first {
+		b.spill = append(b.spill, '\n')
+	}
+	b.spill = appendDecoded(b.spill, v)
+}
+
+// growTo makes room for n bytes in p, doubling but never above most unless n is.
+func growTo(p []byte, n, most int) []byte {
+	if n <= cap(p) {
+		return p
+	}
+	return append(make([]byte, 0, max(n, min(2*cap(p), most))), p...)
+}
+
+// setType sets the event type.
+func (d *Decoder) setType(v []byte) {
+	b := &d.block
+	b.open = true
+	if b.skip {
+		return
+	}
+	n := len(v)
+	bad := !utf8.Valid(v)
+	if bad {
+		n = decodedLen(v)
+	}
+	if b.cost+typeCost(n) > d.o.MaxEvent {
+		d.skipEvent()
+		return
+	}
+	b.typ = growTo(reuse(b.typ, n, keepType), n, d.o.MaxEvent)
+	if bad {
+		b.typ = appendDecoded(b.typ, v)
+		return
+	}
+	b.typ = append(b.typ, v...)
+}
+
+// setID sets the id that the blank line will put in force; extra more bytes of it were dropped.
+func (d *Decoder) setID(v []byte, extra int) {
+	b := &d.block
+	b.open = true
+	bad := !utf8.Valid(v)
+	if n := len(v) + extra; n > d.o.MaxID || bad && decodedLen(v) > d.o.MaxID {
+		if d.o.OnLongID != nil {
+			d.o.OnLongID(n)
+		}
+		return
+	}
+	if bytes.IndexByte(v, 0) >= 0 {
+		return
+	}
+	b.hasID = true
+	if bad {
+		b.id = appendDecoded(b.id[:0], v)
+		return
+	}
+	b.id = append(b.id[:0], v...)
+}
+
+// setRetry sets the reconnection time if v is all digits.
+func (d *Decoder) setRetry(v []byte) {
+	if len(v) == 0 {
+		return
+	}
+	var ms uint64
+	for _, c := range v {
+		if c < '0' || c > '9' {
+			return
+		}
+		ms = min(ms*10+uint64(c-'0'), MaxRetry)
+	}
+	d.retry, d.hasRetry = ms, true
+	if d.o.OnRetry != nil {
+		d.o.OnRetry(ms)
+	}
+}
+
+// dispatch ends the block: its id takes effect, and its event is returned if it has data and was not skipped.
+func (d *Decoder) dispatch() (Event, bool) {
+	b := &d.block
+	if b.hasID {
+		d.lastID = append(d.lastID[:0], b.id...)
+	}
+	ev := Event{Type: b.typ, ID: d.lastID, HasID: b.hasID}
+	if b.spilled {
+		ev.Data = b.spill
+	} else {
+		ev.Data = d.buf[b.from:b.to]
+	}
+	data, skip, size := b.data, b.skip, b.size
+	b.clear()
+	if data && skip && d.o.OnOversize != nil {
+		d.o.OnOversize(size)
+	}
+	return ev, data && !skip
+}
