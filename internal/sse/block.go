@@ -21,10 +21,9 @@ type block struct {
 	id       []byte // takes effect at the blank line if hasID
 }
 
-// Scratch above these sizes is given back at the end of an event.
 const (
-	keepType  = 4 << 10
-	keepSpill = 64 << 10
+	longestType = 4 << 10  // bytes of a type, after decoding; a body takes MaxType of them
+	keepSpill   = 16 << 10 // a larger spill is given back at the end of its event
 )
 
 // clear forgets the event; slices handed out stay valid, as nothing writes to them before the next line.
@@ -32,15 +31,10 @@ func (b *block) clear() {
 	b.from, b.to = 0, 0
 	b.spilled, b.data, b.skip, b.open, b.hasID = false, false, false, false, false
 	b.cost, b.size = 0, 0
-	b.typ, b.spill = reuse(b.typ, 0, keepType), reuse(b.spill, 0, keepSpill)
-}
-
-// reuse empties p for need bytes, dropping an array that is larger than keep without need.
-func reuse(p []byte, need, keep int) []byte {
-	if cap(p) > keep && need <= keep {
-		return nil
+	b.typ, b.spill = b.typ[:0], b.spill[:0]
+	if cap(b.spill) > keepSpill {
+		b.spill = nil
 	}
-	return p[:0]
 }
 
 // moveTo copies the data from the decoder's old buffer to the front of the new one and returns its length.
@@ -116,20 +110,24 @@ func (d *Decoder) wanted(line []byte) bool {
 	if b.skip {
 		return false
 	}
-	cost := 0
+	fits := false
 	switch {
 	case hasName(line, "data"):
-		cost = b.cost + lineCost(len(value(line, len("data:")))) + typeCost(len(b.typ))
+		fits = d.fits(lineCost(len(value(line, len("data:")))), len(b.typ))
 	case hasName(line, "event"):
-		cost = b.cost + typeCost(len(value(line, len("event:"))))
+		fits = d.fits(0, len(value(line, len("event:"))))
 	default:
 		return false
 	}
-	if cost > d.o.MaxEvent {
+	if !fits {
 		d.skipEvent()
-		return false
 	}
-	return true
+	return fits
+}
+
+// fits says that the event may grow by more body bytes with a type of typ bytes.
+func (d *Decoder) fits(more, typ int) bool {
+	return typ <= longestType && d.block.cost+more+typeCost(typ) <= d.o.MaxEvent
 }
 
 // skipEvent gives up the data and type of the event being assembled.
@@ -137,7 +135,7 @@ func (d *Decoder) skipEvent() {
 	b := &d.block
 	b.skip, b.open = true, true
 	b.from, b.to, b.cost = 0, 0, 0
-	b.typ, b.spill = nil, nil
+	b.typ, b.spill = b.typ[:0], nil
 }
 
 // addData appends a data line; v ends at buf[stop].
@@ -154,11 +152,11 @@ func (d *Decoder) addData(v []byte, stop int) {
 	if bad {
 		n = decodedLen(v)
 	}
-	b.cost += lineCost(n)
-	if b.cost+typeCost(len(b.typ)) > d.o.MaxEvent {
+	if !d.fits(lineCost(n), len(b.typ)) {
 		d.skipEvent()
 		return
 	}
+	b.cost += lineCost(n)
 	switch {
 	case bad || b.spilled:
 		d.spillData(v, n, first)
@@ -205,16 +203,15 @@ func (d *Decoder) setType(v []byte) {
 	if bad {
 		n = decodedLen(v)
 	}
-	if b.cost+typeCost(n) > d.o.MaxEvent {
+	if !d.fits(0, n) {
 		d.skipEvent()
 		return
 	}
-	b.typ = growTo(reuse(b.typ, n, keepType), n, d.o.MaxEvent)
 	if bad {
-		b.typ = appendDecoded(b.typ, v)
+		b.typ = appendDecoded(b.typ[:0], v)
 		return
 	}
-	b.typ = append(b.typ, v...)
+	b.typ = append(b.typ[:0], v...)
 }
 
 // setID sets the id that the blank line will put in force; extra more bytes of it were dropped.

@@ -18,7 +18,7 @@ const (
 	MaxRetry = uint64(math.MaxInt64 / time.Millisecond)
 
 	minBuffer   = 4 << 10  // a decoder starts with this
-	calmBuffer  = 64 << 10 // grown for throughput up to this; above it only for a large event
+	calmBuffer  = 32 << 10 // grown for throughput up to this; above it only for a large event
 	minFree     = 1 << 10  // least room offered to Read
 	calmFills   = 256      // reads without need for a large buffer before it is given back
 	maxIdleRead = 100      // reads of nothing in a row before io.ErrNoProgress
@@ -28,8 +28,8 @@ const (
 // inside Next, on its goroutine, in stream order; nil ones are skipped. They must not call Next or Reset.
 type Options struct {
 	// MaxEvent caps one event, in bytes of the body AppendBody makes of it (field names and line ends included, the type
-	// as received), so len(body) ≤ MaxEvent + 255. A larger event is skipped up to its blank line, and reported. A
-	// decoder holds at most 2 × MaxEvent + 16 KiB + 4 × MaxID. ≤ 0 means DefaultMaxEvent.
+	// as received), so len(body) ≤ MaxEvent + 255. A larger event, or one with a type above 4 KiB, is skipped up to its
+	// blank line, and reported. A decoder holds at most 2 × MaxEvent + 64 KiB + 4 × MaxID. ≤ 0 means DefaultMaxEvent.
 	MaxEvent int
 	// MaxID caps an event id in bytes. A longer one is ignored, as if its line were absent, and reported. ≤ 0 means
 	// DefaultMaxID.
@@ -108,10 +108,15 @@ func NewDecoder(r io.Reader, o Options) *Decoder {
 // Reset starts on a new stream, keeping the last event id, the retry value and the buffers. An unfinished event is
 // discarded. For a reconnect.
 func (d *Decoder) Reset(r io.Reader) {
-	d.block.clear()
+	d.discard()
 	d.r, d.err = r, nil
-	d.pos, d.end, d.cr, d.scan, d.extra = 0, 0, 0, 0, 0
 	d.skipLF, d.begun = false, false
+}
+
+// discard forgets an unfinished event and line.
+func (d *Decoder) discard() {
+	d.block.clear()
+	d.pos, d.end, d.cr, d.scan, d.extra = 0, 0, 0, 0, 0
 }
 
 // LastID is the last event id in force: the latest that a blank line has confirmed, or what SetLastID set. Empty if none.
@@ -218,7 +223,9 @@ func (d *Decoder) fill() error {
 		err := d.err
 		if err != io.EOF {
 			d.err = nil
+			return err
 		}
+		d.discard()
 		return err
 	}
 	d.room()
