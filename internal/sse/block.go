@@ -71,25 +71,26 @@ func value(line []byte, n int) []byte {
 	return line[n:]
 }
 
-// line handles the line buf[start:stop], not empty; extra more bytes of it were dropped.
-func (d *Decoder) line(start, stop, extra int) {
+// line handles the line buf[start:stop], not empty; d.extra more bytes of it were dropped.
+func (d *Decoder) line(start, stop int) {
 	line := d.buf[start:stop]
+	bad := d.high < stop && !utf8.Valid(line)
 	if line[0] == ':' {
 		if d.o.OnComment != nil {
 			d.o.OnComment(line[1:min(len(line), 1+MaxComment)])
 		}
 		return
 	}
-	d.block.size += int64(len(line) + extra)
+	d.block.size += int64(len(line) + d.extra)
 	switch {
 	case hasName(line, "data"):
-		d.addData(value(line, len("data:")), stop)
+		d.addData(value(line, len("data:")), stop, bad)
 	case hasName(line, "event"):
-		d.setType(value(line, len("event:")))
+		d.setType(value(line, len("event:")), bad)
 	case hasName(line, "id"):
-		d.setID(value(line, len("id:")), extra)
+		d.setID(value(line, len("id:")), bad)
 	case hasName(line, "retry"):
-		if extra == 0 {
+		if d.extra == 0 {
 			d.setRetry(value(line, len("retry:")))
 		}
 	}
@@ -138,8 +139,8 @@ func (d *Decoder) skipEvent() {
 	b.typ, b.spill = b.typ[:0], nil
 }
 
-// addData appends a data line; v ends at buf[stop].
-func (d *Decoder) addData(v []byte, stop int) {
+// addData appends a data line; v ends at buf[stop], and is ill-formed UTF-8 if bad.
+func (d *Decoder) addData(v []byte, stop int, bad bool) {
 	b := &d.block
 	b.open = true
 	first := !b.data
@@ -148,7 +149,6 @@ func (d *Decoder) addData(v []byte, stop int) {
 		return
 	}
 	n := len(v)
-	bad := !utf8.Valid(v)
 	if bad {
 		n = decodedLen(v)
 	}
@@ -191,15 +191,14 @@ func growTo(p []byte, n, most int) []byte {
 	return append(make([]byte, 0, max(n, min(2*cap(p), most))), p...)
 }
 
-// setType sets the event type.
-func (d *Decoder) setType(v []byte) {
+// setType sets the event type; v is ill-formed UTF-8 if bad.
+func (d *Decoder) setType(v []byte, bad bool) {
 	b := &d.block
 	b.open = true
 	if b.skip {
 		return
 	}
 	n := len(v)
-	bad := !utf8.Valid(v)
 	if bad {
 		n = decodedLen(v)
 	}
@@ -214,12 +213,11 @@ func (d *Decoder) setType(v []byte) {
 	b.typ = append(b.typ[:0], v...)
 }
 
-// setID sets the id that the blank line will put in force; extra more bytes of it were dropped.
-func (d *Decoder) setID(v []byte, extra int) {
+// setID sets the id that the blank line will put in force; v is ill-formed UTF-8 if bad, and d.extra bytes short.
+func (d *Decoder) setID(v []byte, bad bool) {
 	b := &d.block
 	b.open = true
-	bad := !utf8.Valid(v)
-	if n := len(v) + extra; n > d.o.MaxID || bad && decodedLen(v) > d.o.MaxID {
+	if n := len(v) + d.extra; n > d.o.MaxID || bad && decodedLen(v) > d.o.MaxID {
 		if d.o.OnLongID != nil {
 			d.o.OnLongID(n)
 		}
@@ -254,22 +252,32 @@ func (d *Decoder) setRetry(v []byte) {
 	}
 }
 
-// dispatch ends the block: its id takes effect, and its event is returned if it has data and was not skipped.
-func (d *Decoder) dispatch() (Event, bool) {
+// dispatch ends the block: its id takes effect. True if it makes an event; false if it has no data or was skipped.
+func (d *Decoder) dispatch() bool {
 	b := &d.block
 	if b.hasID {
-		d.lastID = append(d.lastID[:0], b.id...)
+		d.lastID, b.id = b.id, d.lastID
 	}
+	if b.data && !b.skip {
+		return true
+	}
+	lost, size := b.data, b.size
+	b.clear()
+	if lost && d.o.OnOversize != nil {
+		d.o.OnOversize(size)
+	}
+	return false
+}
+
+// event is the event just dispatched; the block is free for the next one.
+func (d *Decoder) event() Event {
+	b := &d.block
 	ev := Event{Type: b.typ, ID: d.lastID, HasID: b.hasID}
 	if b.spilled {
 		ev.Data = b.spill
 	} else {
 		ev.Data = d.buf[b.from:b.to]
 	}
-	data, skip, size := b.data, b.skip, b.size
 	b.clear()
-	if data && skip && d.o.OnOversize != nil {
-		d.o.OnOversize(size)
-	}
-	return ev, data && !skip
+	return ev
 }

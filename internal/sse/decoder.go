@@ -78,6 +78,7 @@ type Decoder struct {
 	pos    int
 	end    int
 	cr     int  // first '\r' in buf[pos:end]; end if there is none
+	high   int  // first byte ≥ 0x80 in buf[pos:end]; end if there is none
 	scan   int  // no '\n' in buf[pos:scan]
 	extra  int  // bytes dropped of the current line, behind buf[pos:end]
 	skipLF bool // the last line ended in CR: a LF that comes next belongs to it
@@ -116,7 +117,7 @@ func (d *Decoder) Reset(r io.Reader) {
 // discard forgets an unfinished event and line.
 func (d *Decoder) discard() {
 	d.block.clear()
-	d.pos, d.end, d.cr, d.scan, d.extra = 0, 0, 0, 0, 0
+	d.pos, d.end, d.cr, d.high, d.scan, d.extra = 0, 0, 0, 0, 0, 0
 }
 
 // LastID is the last event id in force: the latest that a blank line has confirmed, or what SetLastID set. Empty if none.
@@ -145,10 +146,8 @@ func (d *Decoder) Buffered() int {
 // one (a deadline) Next may be called again and goes on where it stopped. No input makes Next fail.
 func (d *Decoder) Next() (Event, error) {
 	for {
-		if d.begun || d.skipMark() {
-			if ev, ok := d.parse(); ok {
-				return ev, nil
-			}
+		if (d.begun || d.skipMark()) && d.parse() {
+			return d.event(), nil
 		}
 		if err := d.fill(); err != nil {
 			return Event{}, err
@@ -166,13 +165,14 @@ func (d *Decoder) skipMark() bool {
 	if bytes.HasPrefix(in, []byte(mark)) {
 		d.pos += len(mark)
 		d.scan = d.pos
+		d.high = indexHigh(d.buf, d.pos, d.end)
 	}
 	d.begun = true
 	return true
 }
 
-// parse takes lines up to the end of an event, or of the buffer (false).
-func (d *Decoder) parse() (Event, bool) {
+// parse takes lines until an event is complete, or the buffer is used up (false).
+func (d *Decoder) parse() bool {
 	for {
 		if d.skipLF && d.pos < d.end {
 			d.skipLF = false
@@ -181,26 +181,31 @@ func (d *Decoder) parse() (Event, bool) {
 				d.scan = d.pos
 			}
 		}
-		stop := d.cr
-		if i := bytes.IndexByte(d.buf[d.scan:d.cr], '\n'); i >= 0 {
+		start, stop := d.pos, d.cr
+		if start < stop && d.buf[start] == '\n' {
+			stop = start
+		} else if i := bytes.IndexByte(d.buf[d.scan:d.cr], '\n'); i >= 0 {
 			stop = d.scan + i
-		} else if d.cr == d.end {
+		} else if stop == d.end {
 			d.scan = d.end
 			d.cutLine()
-			return Event{}, false
+			return false
 		}
-		start, extra := d.pos, d.extra
-		d.pos, d.scan, d.extra = stop+1, stop+1, 0
+		d.pos, d.scan = stop+1, stop+1
 		if stop == d.cr {
 			d.skipLF = true
 			d.cr = indexCR(d.buf, d.pos, d.end)
 		}
-		if start < stop {
-			d.line(start, stop, extra)
+		if start == stop {
+			if d.dispatch() {
+				return true
+			}
 			continue
 		}
-		if ev, ok := d.dispatch(); ok {
-			return ev, true
+		d.line(start, stop)
+		d.extra = 0
+		if d.high < stop {
+			d.high = indexHigh(d.buf, d.pos, d.end)
 		}
 	}
 }
@@ -214,7 +219,7 @@ func (d *Decoder) cutLine() {
 	}
 	d.extra += n - d.head
 	d.end = d.pos + d.head
-	d.cr, d.scan = d.end, d.end
+	d.cr, d.scan, d.high = d.end, d.end, min(d.high, d.end)
 }
 
 // fill reads once more, after making room.
@@ -250,6 +255,9 @@ func (d *Decoder) took(n int) {
 	d.end += n
 	if d.cr == from {
 		d.cr = indexCR(d.buf, from, d.end)
+	}
+	if d.high == from {
+		d.high = indexHigh(d.buf, from, d.end)
 	}
 	if d.o.OnBytes != nil {
 		d.o.OnBytes(n)
@@ -295,7 +303,7 @@ func (d *Decoder) move(buf []byte) {
 	m := copy(buf[n:], d.buf[d.pos:d.end])
 	shift := n - d.pos
 	d.buf = buf
-	d.pos, d.end, d.cr, d.scan = n, n+m, d.cr+shift, d.scan+shift
+	d.pos, d.end, d.cr, d.high, d.scan = n, n+m, d.cr+shift, d.high+shift, d.scan+shift
 }
 
 // indexCR is the index of the first '\r' in buf[from:to], or to.

@@ -1,6 +1,9 @@
 package sse
 
-import "unicode/utf8"
+import (
+	"encoding/binary"
+	"unicode/utf8"
+)
 
 const replacement = "\uFFFD"
 
@@ -70,4 +73,24 @@ func nextRune(p []byte) (int, bool) {
 		lo, hi = 0x80, 0xbf
 	}
 	return n, false
+}
+
+// indexHigh is the index of the first byte ≥ 0x80 in buf[from:to], or to.
+func indexHigh(buf []byte, from, to int) int {
+	const high = 0x8080808080808080
+	p := buf[from:to]
+	for len(p) >= 32 {
+		a, b := binary.LittleEndian.Uint64(p), binary.LittleEndian.Uint64(p[8:])
+		c, d := binary.LittleEndian.Uint64(p[16:]), binary.LittleEndian.Uint64(p[24:])
+		if (a|b|c|d)&high != 0 {
+			break
+		}
+		p = p[32:]
+	}
+	for i, c := range p {
+		if c >= utf8.RuneSelf {
+			return to - len(p) + i
+		}
+	}
+	return to
 }
