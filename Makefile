@@ -1,0 +1,26 @@
+# Every target runs the section of the same name in .ci/run, so that a machine and a person run one thing.
+.PHONY: run build test check e2e fuzz mutants conformance badinput house profile clean
+
+run: build ## build everything and start the demo
+	./bin/sluice demo
+
+build:
+	go build -trimpath -o bin/sluice ./cmd/sluice
+
+test: ## what a newcomer runs: needs only Go
+	@.ci/run fast unit badinput e2e
+
+check: ## all that CI runs; as root it installs what it needs
+	@.ci/run
+
+e2e badinput conformance mutants:
+	@.ci/run $@
+
+fuzz: ## FUZZTIME=2m for each target; T=FuzzSubject for one
+	@FUZZTIME=$${FUZZTIME:-2m} .ci/run fuzz
+
+house:
+	go test -count=1 -v ./test/house
+
+clean:
+	rm -rf bin data dist

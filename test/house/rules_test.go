@@ -1,0 +1,58 @@
+package house
+
+// mayImport lists, for each production package, which of our packages it may import. A package that is missing here, or an
+// import that is missing in its row, fails: add it on purpose, in the spirit of the pipeline (stages never import each other
+// sideways, internal imports only internal, nothing imports cmd).
+var mayImport = map[string][]string{
+	"internal/sse":               {},
+	"internal/doc":               {},
+	"internal/outbound":          {},
+	"internal/problem":           {},
+	"internal/version":           {},
+	"internal/obs":               {"internal/version"},
+	"internal/broker":            {"internal/problem"},
+	"internal/broker/brokertest": {"internal/broker"},
+	"config":                     {"internal/doc"},
+	"config/catalog":             {"config", "internal/broker", "internal/doc", "internal/problem"},
+	"ingest/upstream":            {"internal/sse", "internal/outbound"},
+	"ingest/lease":               {"internal/broker"},
+	"ingest":                     {"ingest/upstream", "ingest/lease", "internal/broker", "internal/outbound", "internal/sse", "config", "config/catalog"},
+	"fanout":                     {"internal/broker", "internal/sse", "config"},
+	"fanout/fanouttest":          {"fanout", "internal/broker", "internal/sse", "edge"},
+	"fanout/shard":               {"fanout", "internal/sse"},
+	"edge":                       {"fanout", "config", "config/catalog", "internal/broker", "internal/problem", "internal/sse"},
+	"test/feed":                  {"internal/sse", "test/oracle"},
+	"test/oracle":                {"internal/sse", "internal/broker"},
+	"cmd/sluice":                 nil, // may import everything: it is the composition root
+}
+
+// doors lists, for each third-party module, the only packages whose production code may import it. Modules that are not
+// listed may not be imported by production code at all.
+var doors = map[string][]string{
+	"github.com/nats-io":                  {"internal/broker", "internal/broker/brokertest"},
+	"github.com/labstack/echo":            {"edge"},
+	"go.yaml.in/yaml":                     {"internal/doc"},
+	"github.com/spf13/cobra":              {"cmd/sluice"},
+	"github.com/caarlos0/env":             {"config"},
+	"github.com/invopop/jsonschema":       {"config", "config/catalog", "config/schemagen"},
+	"github.com/prometheus/client_golang": {"internal/obs", "internal/broker", "ingest", "ingest/upstream", "fanout", "fanout/shard", "edge", "config/catalog", "cmd/sluice"},
+	"golang.org/x/sys":                    {"fanout/shard", "edge", "fanout/fanouttest", "test/load", "cmd/sluice"},
+	"golang.org/x/time":                   {"edge", "ingest", "ingest/upstream"},
+	"golang.org/x/sync":                   {"cmd/sluice", "fanout", "edge", "ingest", "internal/broker"},
+	"golang.org/x/net":                    {"edge", "internal/outbound"},
+	"github.com/fsnotify/fsnotify":        {"edge"},
+	"github.com/coreos/go-systemd":        {"cmd/sluice"},
+	"github.com/KimMachineGun":            {"cmd/sluice"},
+	"github.com/google/go-cmp":            {"fanout/fanouttest", "internal/broker/brokertest"},
+	"go.uber.org/goleak":                  {"fanout/fanouttest", "internal/broker/brokertest"},
+	"pgregory.net/rapid":                  {"fanout/fanouttest", "internal/broker/brokertest"},
+}
+
+// testHelpers may import "testing" in files that are not tests.
+var testHelpers = []string{"fanout/fanouttest", "internal/broker/brokertest", "test/oracle/oracletest"}
+
+// unsafeHomes may import unsafe or make raw system calls.
+var unsafeHomes = []string{"fanout/shard", "test/load", "edge"}
+
+// shipped are the packages below test that production code may import: they are part of the binary.
+var shipped = []string{"test/feed", "test/oracle", "test/load"}
