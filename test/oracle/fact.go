@@ -1,0 +1,50 @@
+package oracle
+
+// Kinds of facts.
+const (
+	KindRun      = "run"      // first: what is judged and under which conditions
+	KindProduced = "produced" // the upstream had events N0 … N1 to say
+	KindConn     = "conn"     // a connection to the upstream, Edge = Open or Close, with the Last it presented
+	KindStored   = "stored"   // the tap: the broker holds event N of the feed at sequence Seq0, µs Micros
+	KindConnect  = "connect"  // a client opens its stream, presenting Last
+	KindGot      = "got"      // a client received N0 … N1 without a break
+	KindOdd      = "odd"      // a client received something that is no event of its feed; Name says what
+	KindGap      = "gap"      // a client was told a gap
+	KindEnd      = "end"      // a client's stream ended; Name says why
+	KindFault    = "fault"    // a fault, Edge = Begin or End
+)
+
+// Edges of conn and fault facts.
+const (
+	Open  = "open"
+	Close = "close"
+	Begin = "begin"
+	End   = "end"
+)
+
+// Fact is one thing that happened in a run: a line of JSON in a fact file. Which fields count depends on Kind.
+type Fact struct {
+	Kind string `json:"k"`
+	At   int64  `json:"at,omitempty"` // µs since 1970
+
+	Feed   string `json:"f,omitempty"`
+	Client string `json:"c,omitempty"`
+	Name   string `json:"name,omitempty"` // fault kind, odd kind, end cause
+	Edge   string `json:"edge,omitempty"` // Open, Close, Begin, End
+	Last   string `json:"last,omitempty"` // Last-Event-ID presented
+
+	// produced, got: an unbroken run of events; stored, connect: N0 alone.
+	N0 uint64 `json:"n0,omitempty"`
+	N1 uint64 `json:"n1,omitempty"`
+	// got: sequences of the run's first and last event, the last one's id, and Digest over all ids (see Digest).
+	Seq0   uint64 `json:"seq0,omitempty"`
+	Seq1   uint64 `json:"seq1,omitempty"`
+	ID1    string `json:"id1,omitempty"`
+	Micros int64  `json:"us,omitempty"`
+	Digest uint64 `json:"h,omitempty"`
+
+	Epoch uint64 `json:"epoch,omitempty"` // stored: who wrote it
+
+	Gap *Gap `json:"gap,omitempty"` // gap: as told; stored: a marker
+	Run *Run `json:"run,omitempty"`
+}
