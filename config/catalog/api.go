@@ -213,7 +213,7 @@ type Upstream struct {
 	ConnectTimeout time.Duration `json:"connectTimeout,omitempty"`
 	// Idle ends a connection without any byte for that long: 0 = never, else 5s–1h. Default: the process setting
 	// upstream.idle, 90s.
-	Idle time.Duration `json:"idle,omitempty"`
+	Idle time.Duration `json:"idle"`
 	// MaxEvent is the largest event taken, 1KiB–1MiB. Default, and upper bound: the process setting upstream.maxEvent, 1MiB.
 	MaxEvent config.Bytes `json:"maxEvent,omitempty"`
 	// Resume is how a reconnect proves that nothing was missed: probe (send an older id and look for the overlap), trust
@@ -282,7 +282,7 @@ type UpstreamTLS struct {
 // Auth is which credentials an API takes.
 type Auth struct {
 	// Schemes are jwt, apiKey, cookie, ticket, mtls. Default [jwt, apiKey]; empty only if all topics are open.
-	Schemes []string `json:"schemes,omitempty"`
+	Schemes []string `json:"schemes"`
 	// Header that carries a bearer token. Default Authorization.
 	Header string `json:"header,omitempty"`
 	// APIKeyHeader that carries an API key. Default ApiKey.
@@ -352,4 +352,3 @@ type AsyncAPI struct {
 
 // versionSegment in a context is replaced by the API's version.
 const versionSegment = "{version}"
-

@@ -32,7 +32,7 @@ type Topic struct {
 	// Demand is when feeds run: always, onDemand, or auto: always for exact topics, on demand for others. Default auto.
 	Demand Demand `json:"demand,omitempty"`
 	// Linger keeps an on-demand feed open after its last client, 0–1h. Default: the process setting ingest.demand.linger, 30s.
-	Linger time.Duration `json:"linger,omitempty"`
+	Linger time.Duration `json:"linger"`
 	// Slow is what happens to clients that are too slow. Default: client.slow.
 	Slow config.SlowPolicy `json:"slow,omitempty"`
 	// Messages document the topic's events, at most 16.
