@@ -1,0 +1,187 @@
+package fanout
+
+import (
+	"sort"
+
+	"sluice/internal/broker"
+)
+
+// Mark is what the index knows of a cursor.
+type Mark struct {
+	// Pos is the last event that lies whole before the cursor: what a reader there
+	// can say it has. Zero = none.
+	Pos broker.Position
+	// Next is the first entry boundary at or above the cursor; a cursor that equals
+	// it stands between entries.
+	Next Cursor
+	// Ord counts the events whole before the cursor; only differences mean something.
+	Ord uint32
+	// NextMicros is the broker time of the first event behind Pos, 0 = none.
+	NextMicros int64
+	// Held is false for a cursor below the floor: then nothing else is set.
+	Held bool
+}
+
+// newest is the position of the newest of the n oldest entries, or what is below.
+func (l *Log) newest(n int) broker.Position {
+	if n <= l.eraStart() {
+		return l.eraFloor()
+	}
+	return l.idx.at(n - 1).pos()
+}
+
+// eraStart is the place in the index of the first entry of the present life.
+func (l *Log) eraStart() int {
+	if l.era <= l.idx.first {
+		return 0
+	}
+	return int(l.era - l.idx.first)
+}
+
+// eraFloor is the position below the first entry held of the present life.
+func (l *Log) eraFloor() broker.Position {
+	if l.era < l.idx.first {
+		return l.below
+	}
+	return l.eraBelow
+}
+
+// Last is the position of the newest published event of the present life or, if
+// there is none, the one below the log. Zero = the feed has none.
+func (l *Log) Last() broker.Position {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	return l.newest(l.visible)
+}
+
+// FloorPos is the position of the last event below the log: a reader that has it
+// misses nothing. Zero = the feed has none.
+func (l *Log) FloorPos() broker.Position {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	return l.eraFloor()
+}
+
+// After finds where a reader goes on that has everything up to and including p.
+// The cursor is set for Exact only.
+func (l *Log) After(p broker.Position) (Cursor, Relation) {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	start, n, floor := l.eraStart(), l.visible, l.eraFloor()
+	switch {
+	case p.Seq < floor.Seq || p.Seq == 0:
+		return 0, Older
+	case p == floor && l.belowTold && l.era < l.idx.first:
+		return 0, Older
+	case p == floor:
+		return Cursor(l.begin(start)), Exact
+	case p.Seq == floor.Seq:
+		return 0, Reset
+	case p.Seq > l.newest(n).Seq:
+		return 0, Ahead
+	}
+	i := start + sort.Search(n-start, func(i int) bool { return l.idx.at(start+i).seq >= p.Seq })
+	e := l.idx.at(i)
+	switch {
+	case e.seq == p.Seq && e.micros == p.Micros:
+		return Cursor(e.end), Exact
+	case e.seq == p.Seq:
+		return 0, Reset
+	case i == start && floor.IsZero():
+		return 0, Older
+	}
+	return 0, Foreign
+}
+
+// begin is the offset at which the i-th entry held begins.
+func (l *Log) begin(i int) uint64 {
+	if i == 0 {
+		return l.floor
+	}
+	return l.idx.at(i - 1).end
+}
+
+// LastN finds where the newest n events of the present life begin, and how many
+// there are: fewer than n if the log holds fewer.
+func (l *Log) LastN(n int) (Cursor, int) {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	start, end := l.eraStart(), l.visible
+	if end <= start || n <= 0 {
+		return Cursor(l.begin(end)), 0
+	}
+	last := l.idx.at(end - 1).ord
+	held := int(last - l.ordBefore(start))
+	n = min(n, held)
+	i := start + sort.Search(end-start, func(i int) bool { return int(last-l.idx.at(start+i).ord) < n })
+	return Cursor(l.begin(i)), n
+}
+
+func (l *Log) ordBefore(i int) uint32 {
+	if i == 0 {
+		return l.belowOrd
+	}
+	return l.idx.at(i - 1).ord
+}
+
+// Since finds the first event stored at micros or later, the head if there is
+// none. False means that the log does not reach back so far.
+func (l *Log) Since(micros int64) (Cursor, bool) {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	start, n, floor := l.eraStart(), l.visible, l.eraFloor()
+	if !floor.IsZero() && floor.Micros >= micros {
+		return 0, false
+	}
+	i := start + sort.Search(max(0, n-start), func(i int) bool {
+		e := l.idx.at(start + i)
+		return e.micros >= micros && !e.control()
+	})
+	return Cursor(l.begin(min(i, n))), true
+}
+
+// Mark looks a cursor up.
+func (l *Log) Mark(c Cursor) Mark {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	if uint64(c) < l.floor {
+		return Mark{}
+	}
+	i := l.idx.endAfter(uint64(c), l.idx.n)
+	m := Mark{Pos: l.below, Next: c, Ord: l.ordBefore(i), Held: true}
+	if i > 0 {
+		m.Pos = l.idx.at(i - 1).pos()
+	}
+	if l.begin(i) < uint64(c) && i < l.idx.n {
+		m.Next = Cursor(l.idx.at(i).end)
+	}
+	for ; i < l.visible; i++ {
+		if e := l.idx.at(i); !e.control() {
+			m.NextMicros = e.micros
+			break
+		}
+	}
+	return m
+}
+
+// Boundary returns the greatest entry boundary ≤ limit behind which at most events
+// events lie whole between it and from, and how many those are. It is from itself
+// if not even one entry fits.
+func (l *Log) Boundary(from, limit Cursor, events int) (Cursor, int) {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	if uint64(from) < l.floor || limit <= from {
+		return from, 0
+	}
+	lo := l.idx.endAfter(uint64(from), l.visible)
+	base := l.ordBefore(lo)
+	hi := lo + sort.Search(l.visible-lo, func(i int) bool {
+		e := l.idx.at(lo + i)
+		return e.end > uint64(limit) || int(e.ord-base) > events
+	})
+	if hi == lo {
+		return from, 0
+	}
+	e := l.idx.at(hi - 1)
+	return Cursor(e.end), int(e.ord - base)
+}
