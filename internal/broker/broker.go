@@ -73,8 +73,10 @@ type Commit struct {
 	// Force makes Prev only the link stored in the first event and expects an empty
 	// subject: for a feed whose last event expired or was purged.
 	Force bool
-	// done counts events already stored by an earlier attempt; owned by Writer.Commit.
-	done int
+	// What earlier attempts came to; owned by Writer.Commit.
+	done   int    // events known to be stored
+	last   uint64 // sequence of the last of them
+	unsure bool   // an attempt behind done had no answer
 }
 
 // Errors of Writer, Direct, Bucket, Bus and Admin; test with errors.Is and errors.As.
@@ -164,6 +166,11 @@ type Block struct {
 	// More is true if the store held more messages of the feed behind the last one
 	// when the read was answered.
 	More bool
+	// Next is the sequence to read on from; 0 if the answer was empty.
+	Next uint64
+	// Foreign counts messages left out because they are not ours. The hole they leave
+	// shows in the Link of what follows.
+	Foreign int
 }
 
 // Limits of one Direct read: a block holds at most BlockMessages messages and

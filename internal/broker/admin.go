@@ -1,0 +1,220 @@
+package broker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"reflect"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+const (
+	defaultMaxAge    = time.Hour
+	defaultMaxEvents = 10_000
+	defaultMaxBytes  = 2 << 30
+	leastMaxBytes    = 16 << 20 // below this a stream is refused instead of made smaller
+	dupWindow        = 30 * time.Second
+	maxConsumers     = 32 // we use none; a bound on somebody's leak
+	adminTimeout     = 10 * time.Second
+)
+
+func streamName(api string) string { return "EV_" + api }
+
+type admin struct {
+	cfg  Config
+	js   jetstream.JetStream
+	box  *inbox
+	info *infoCache
+	node *Node
+
+	mu      sync.Mutex
+	nextID  int
+	watches map[int]context.CancelFunc // guarded by mu: one per open watch
+}
+
+// streamConfig says what the stream of s must be. Only control code changes streams.
+func streamConfig(s StreamSpec, cfg Config, now time.Time) jetstream.StreamConfig {
+	profile := s.Durable
+	if profile == "" {
+		profile = cfg.Durability
+	}
+	first := uint64(now.UnixMicro())
+	c := jetstream.StreamConfig{
+		Name:               streamName(s.API),
+		Subjects:           []string{"ev." + s.API + ".>"},
+		Retention:          jetstream.LimitsPolicy,
+		Discard:            jetstream.DiscardOld, // DiscardNew would stop ingest
+		MaxConsumers:       maxConsumers,
+		MaxMsgs:            -1,
+		MaxBytes:           orDefault(s.MaxBytes, defaultMaxBytes),
+		MaxMsgsPerSubject:  orDefault(s.MaxEvents, defaultMaxEvents),
+		MaxAge:             orDefault(s.MaxAge, defaultMaxAge),
+		MaxMsgSize:         maxPayload,
+		Storage:            jetstream.FileStorage,
+		Replicas:           1,
+		Compression:        jetstream.S2Compression,
+		AllowDirect:        true,
+		AllowAtomicPublish: true,
+		DenyDelete:         true,
+		FirstSeq:           first,
+		RePublish:          &jetstream.RePublish{Source: "ev." + s.API + ".>", Destination: "live." + s.API + ".>"},
+		Metadata: map[string]string{
+			metaAPI: s.Name, metaLayout: "1", metaMap: "1", metaProfile: profile,
+			metaFirstSeq: strconv.FormatUint(first, 10),
+		},
+	}
+	// The window is per stream and costs memory; we send no message ids.
+	c.Duplicates = min(dupWindow, c.MaxAge)
+	if profile == ProfileMemory {
+		c.Storage, c.Compression = jetstream.MemoryStorage, jetstream.NoCompression
+		c.MaxBytes = min(c.MaxBytes, cfg.MaxMemory/4)
+	}
+	if profile == ProfileCluster {
+		c.Replicas = 3
+	}
+	return c
+}
+
+func orDefault[T int64 | time.Duration](v, d T) T {
+	if v <= 0 {
+		return d
+	}
+	return v
+}
+
+// updatedConfig is what old becomes under want: what cannot be changed, or must not
+// be (the life of its sequences), stays.
+func updatedConfig(old, want jetstream.StreamConfig) jetstream.StreamConfig {
+	c := old
+	c.MaxMsgsPerSubject, c.MaxAge, c.MaxMsgSize = want.MaxMsgsPerSubject, want.MaxAge, want.MaxMsgSize
+	c.Duplicates = want.Duplicates
+	// A stream made smaller because the store was full stays so until its bound is changed.
+	if old.Metadata[metaAPI] != want.Metadata[metaAPI] || old.MaxBytes > want.MaxBytes {
+		c.MaxBytes = want.MaxBytes
+	}
+	c.RePublish, c.AllowDirect, c.AllowAtomicPublish = want.RePublish, true, true
+	c.Metadata = maps.Clone(old.Metadata)
+	c.Metadata[metaAPI] = want.Metadata[metaAPI]
+	return c
+}
+
+// EnsureStream implements Admin.
+func (a *admin) EnsureStream(ctx context.Context, s StreamSpec) error {
+	if s.API == "" || len(s.API) > maxAPIBytes || s.Durable != "" && !validProfile(s.Durable) {
+		return fmt.Errorf("stream of %q: %w: bad specification", s.API, ErrRefused)
+	}
+	ctx, cancel := withTimeout(ctx, adminTimeout)
+	defer cancel()
+	want := streamConfig(s, a.cfg, a.cfg.Now())
+	old, err := a.js.Stream(ctx, want.Name)
+	if errors.Is(err, jetstream.ErrStreamNotFound) {
+		return a.create(ctx, s.API, want)
+	}
+	if err != nil {
+		return fmt.Errorf("stream of %s: look up: %w", s.API, adminError(err))
+	}
+	return a.update(ctx, s.API, old.CachedInfo().Config, want)
+}
+
+// create makes the stream, smaller if the store has no room to reserve for it.
+func (a *admin) create(ctx context.Context, api string, want jetstream.StreamConfig) error {
+	asked := want.MaxBytes
+	for {
+		_, err := a.js.CreateStream(ctx, want)
+		if full := errors.Is(adminError(err), ErrStoreFull); full && want.MaxBytes/2 >= leastMaxBytes {
+			want.MaxBytes /= 2
+			continue
+		}
+		if err != nil {
+			return fmt.Errorf("stream of %s: create: %w", api, adminError(err))
+		}
+		break
+	}
+	a.info.drop(api)
+	if want.MaxBytes != asked {
+		a.node.log.Warn("stream made smaller: the store has no room to reserve for it",
+			"api", api, "maxBytes", want.MaxBytes, "asked", asked)
+	}
+	a.node.log.Info("stream created", "api", api, "firstSeq", want.FirstSeq, "durable", want.Metadata[metaProfile])
+	return nil
+}
+
+func (a *admin) update(ctx context.Context, api string, old, want jetstream.StreamConfig) error {
+	if old.Metadata[metaLayout] != want.Metadata[metaLayout] || old.Metadata[metaMap] != want.Metadata[metaMap] {
+		return fmt.Errorf("stream of %s: %w: not made by this version", api, ErrRefused)
+	}
+	if was := old.Metadata[metaProfile]; was != want.Metadata[metaProfile] {
+		a.node.log.Warn("a stream's durability cannot be changed: it stays as it was made",
+			"api", api, "durable", was, "asked", want.Metadata[metaProfile])
+	}
+	c := updatedConfig(old, want)
+	if reflect.DeepEqual(c, old) {
+		return nil
+	}
+	if _, err := a.js.UpdateStream(ctx, c); err != nil {
+		return fmt.Errorf("stream of %s: update: %w", api, adminError(err))
+	}
+	a.info.drop(api)
+	a.node.log.Info("stream updated", "api", api)
+	return nil
+}
+
+// DeleteStream implements Admin.
+func (a *admin) DeleteStream(ctx context.Context, api string) error {
+	ctx, cancel := withTimeout(ctx, adminTimeout)
+	defer cancel()
+	defer a.info.drop(api)
+	err := a.js.DeleteStream(ctx, streamName(api))
+	if err != nil && !errors.Is(err, jetstream.ErrStreamNotFound) {
+		return fmt.Errorf("stream of %s: delete: %w", api, adminError(err))
+	}
+	return nil
+}
+
+// PurgeFeed implements Admin.
+func (a *admin) PurgeFeed(ctx context.Context, f FeedID) error {
+	ctx, cancel := withTimeout(ctx, adminTimeout)
+	defer cancel()
+	s, err := a.js.Stream(ctx, streamName(f.API))
+	if err == nil {
+		err = s.Purge(ctx, jetstream.WithPurgeSubject(f.Subject()))
+	}
+	if err != nil {
+		return fmt.Errorf("feed %s: purge: %w", f, adminError(err))
+	}
+	return nil
+}
+
+// StreamState implements Admin.
+func (a *admin) StreamState(ctx context.Context, api string) (StreamState, error) {
+	ctx, cancel := withTimeout(ctx, adminTimeout)
+	defer cancel()
+	s, err := a.js.Stream(ctx, streamName(api))
+	if err != nil {
+		return StreamState{}, fmt.Errorf("stream of %s: state: %w", api, adminError(err))
+	}
+	st := s.CachedInfo().State
+	return StreamState{
+		FirstSeq: st.FirstSeq, LastSeq: st.LastSeq,
+		Messages: st.Msgs, Bytes: st.Bytes, Feeds: int(st.NumSubjects),
+	}, nil
+}
+
+// adminError maps the errors of package jetstream.
+func adminError(err error) error {
+	var api *jetstream.APIError
+	switch {
+	case err == nil:
+		return nil
+	case errors.As(err, &api):
+		return &jsError{Code: api.Code, ErrCode: int(api.ErrorCode), Description: api.Description}
+	case errors.Is(err, jetstream.ErrStreamNotFound):
+		return fmt.Errorf("%w: %w", ErrNoStream, err)
+	}
+	return mapError(err)
+}
