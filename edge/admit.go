@@ -1,0 +1,249 @@
+package edge
+
+import (
+	"context"
+	"errors"
+	"math"
+	"net/netip"
+	"runtime/debug"
+	"runtime/metrics"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/time/rate"
+
+	"sluice/config"
+	"sluice/config/catalog"
+	"sluice/internal/problem"
+)
+
+// Bounds of admission that are no settings.
+const (
+	joinWait   = 5 * time.Second // longest wait for a turn before the head
+	idleIPs    = 65_536          // addresses remembered without an open stream
+	memoryFull = 0.80            // of the process's limit: joins are refused
+)
+
+// errGone says that the client left before it was answered: nothing is written.
+var errGone = errors.New("client left")
+
+// admission holds the node's limits. New is refused, old is never evicted. Safe for
+// concurrent use.
+type admission struct {
+	perIP  config.EdgePerIP
+	most   int // streams of this node
+	joins  *rate.Limiter
+	now    func() time.Time
+	memory atomic.Bool // over the threshold; set by sampleMemory
+
+	mu    sync.Mutex // guards what follows
+	total int
+	ips   map[netip.Addr]*ipState // by address, IPv6 by /64
+	apis  map[string]int          // open streams by API
+}
+
+// ipState is what one client address holds and how fast it connects.
+type ipState struct {
+	streams int
+	tokens  float64
+	at      time.Time // of tokens
+}
+
+// seat is one place taken. Whoever closes the socket gives it back, once.
+type seat struct {
+	ip  netip.Addr // zero = exempt
+	api string     // "" = not taken
+}
+
+func newAdmission(c config.Edge, now func() time.Time) *admission {
+	most := c.MaxConnections
+	if most <= 0 {
+		most = defaultConnections()
+	}
+	perSecond := c.JoinRate
+	if perSecond <= 0 {
+		perSecond = 2000
+	}
+	return &admission{
+		perIP: c.PerIP, most: most, now: now,
+		// Two seconds' worth at once: a burst is what reconnects look like.
+		joins: rate.NewLimiter(rate.Limit(perSecond), 2*perSecond),
+		ips:   map[netip.Addr]*ipState{},
+		apis:  map[string]int{},
+	}
+}
+
+// defaultConnections is min(100,000, 0.9 × (NOFILE − 512)).
+func defaultConnections() int {
+	most := 100_000
+	if n := fileLimit(); n > 0 {
+		most = min(most, max(n-512, 64)*9/10)
+	}
+	return most
+}
+
+// ipKey is what an address counts as; the zero Addr is exempt.
+func ipKey(ip netip.Addr) netip.Addr {
+	if !ip.IsValid() || ip.IsLoopback() {
+		return netip.Addr{}
+	}
+	if ip.Is6() {
+		if p, err := ip.WithZone("").Prefix(64); err == nil {
+			return p.Addr()
+		}
+	}
+	return ip
+}
+
+// enter takes a place on the node and for the address, or refuses. Each call counts
+// as one connect of the address, also when it is refused.
+func (a *admission) enter(ip netip.Addr) (seat, error) {
+	key := ipKey(ip)
+	now := a.now()
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if key.IsValid() {
+		if bad := a.enterIP(key, now); bad != nil {
+			return seat{}, bad
+		}
+	}
+	if a.total >= a.most || a.memory.Load() {
+		a.leaveIP(key)
+		return seat{}, refuse(problem.Overloaded, "This node is full.")
+	}
+	a.total++
+	return seat{ip: key}, nil
+}
+
+// enterIP counts a connect and a stream of one address. a.mu is held.
+func (a *admission) enterIP(key netip.Addr, now time.Time) error {
+	st := a.ips[key]
+	if st == nil {
+		a.forgetIdle(now)
+		st = &ipState{tokens: float64(a.perIP.Burst), at: now}
+		a.ips[key] = st
+	}
+	if a.perIP.Connects > 0 {
+		st.refill(a.perIP, now)
+		if st.tokens < 1 {
+			return refuse(problem.TooManyConnections, "This address connects too often.")
+		}
+		st.tokens--
+	}
+	if a.perIP.Streams > 0 && st.streams >= a.perIP.Streams {
+		return refuse(problem.TooManyConnections, "This address holds too many streams.")
+	}
+	st.streams++
+	return nil
+}
+
+func (st *ipState) refill(c config.EdgePerIP, now time.Time) {
+	gained := now.Sub(st.at).Seconds() * float64(c.Connects)
+	st.tokens = math.Min(st.tokens+math.Max(gained, 0), float64(max(c.Burst, 1)))
+	st.at = now
+}
+
+// forgetIdle keeps the table bounded: addresses without a stream go, first those
+// whose bucket is full again. a.mu is held.
+func (a *admission) forgetIdle(now time.Time) {
+	if len(a.ips) < idleIPs+a.total {
+		return
+	}
+	spare := len(a.ips) / 2
+	for k, st := range a.ips {
+		st.refill(a.perIP, now)
+		if st.streams == 0 && (st.tokens >= float64(a.perIP.Burst) || spare > 0) {
+			delete(a.ips, k)
+			spare--
+		}
+	}
+}
+
+// enterAPI takes a place of the API too.
+func (a *admission) enterAPI(s *seat, api *catalog.API) error {
+	id := api.ID()
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if most := api.Spec.Limits.MaxClients; most > 0 && a.apis[id] >= most {
+		return refuse(problem.Overloaded, "This API has no room on this node.")
+	}
+	a.apis[id]++
+	s.api = id
+	return nil
+}
+
+// leave gives a seat back.
+func (a *admission) leave(s seat) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.total--
+	a.leaveIP(s.ip)
+	if s.api == "" {
+		return
+	}
+	if a.apis[s.api]--; a.apis[s.api] <= 0 {
+		delete(a.apis, s.api)
+	}
+}
+
+func (a *admission) leaveIP(key netip.Addr) {
+	if st := a.ips[key]; st != nil {
+		st.streams--
+	}
+}
+
+// open is how many seats are taken.
+func (a *admission) open() int {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.total
+}
+
+// waitTurn spreads joins: it returns when this one's turn has come, at most
+// joinWait later, or refuses at once when the queue is longer than that.
+func (a *admission) waitTurn(ctx context.Context) (time.Duration, error) {
+	now := a.now()
+	r := a.joins.ReserveN(now, 1)
+	wait := r.DelayFrom(now)
+	switch {
+	case wait <= 0:
+		return 0, nil
+	case wait > joinWait:
+		r.CancelAt(now)
+		return 0, refuse(problem.Overloaded, "Too many clients connect at once.")
+	}
+	t := time.NewTimer(wait)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return wait, nil
+	case <-ctx.Done():
+		return wait, errGone
+	}
+}
+
+// sampleMemory compares what is in use with the process's memory limit. Garbage not
+// yet collected does not count: the runtime collects it before the limit.
+func (a *admission) sampleMemory() {
+	limit := debug.SetMemoryLimit(-1)
+	if limit == math.MaxInt64 || limit <= 0 {
+		a.memory.Store(false)
+		return
+	}
+	samples := []metrics.Sample{
+		{Name: "/gc/heap/live:bytes"},
+		{Name: "/memory/classes/heap/stacks:bytes"},
+		{Name: "/memory/classes/metadata/mcache/inuse:bytes"},
+		{Name: "/memory/classes/metadata/mspan/inuse:bytes"},
+		{Name: "/memory/classes/other:bytes"},
+	}
+	metrics.Read(samples)
+	var held uint64
+	for _, s := range samples {
+		if s.Value.Kind() == metrics.KindUint64 {
+			held += s.Value.Uint64()
+		}
+	}
+	a.memory.Store(float64(held) >= memoryFull*float64(limit))
+}

@@ -1,0 +1,142 @@
+package edge
+
+import (
+	"context"
+	"log/slog"
+	"strings"
+	"time"
+
+	"sluice/fanout"
+)
+
+// resumeResult is what was found of a presented id.
+type resumeResult uint8
+
+const (
+	resumeNone resumeResult = iota
+	resumeExact
+	resumeExpired
+	resumeReset
+	resumeUnknown
+	resumeLimit
+)
+
+var resumeNames = [...]string{"none", "exact", "expired", "reset", "unknown", "limit"}
+
+// String is the name in logs and metrics.
+func (r resumeResult) String() string { return resumeNames[r] }
+
+func resumeResultOf(name string) resumeResult {
+	for i, n := range resumeNames {
+		if n == name {
+			return resumeResult(i)
+		}
+	}
+	return resumeNone
+}
+
+// Ended reports the end of a stream, once, by whoever closed its socket. It is cheap
+// and does not block; seats are given back and access lines written by the closer.
+func (s *Server) Ended(meta uint32, e fanout.End) { s.metas.report(ended{meta, e}) }
+
+// closer gives back what ended streams held and writes their access lines, until ctx
+// ends and what was reported by then is done.
+func (s *Server) closer(ctx context.Context) {
+	var buf []ended
+	for {
+		select {
+		case <-s.metas.signal:
+		case <-ctx.Done():
+			for _, e := range s.metas.drainEnds(buf) {
+				s.close(e)
+			}
+			return
+		}
+		buf = s.metas.drainEnds(buf)
+		for _, e := range buf {
+			s.close(e)
+		}
+	}
+}
+
+// close ends the books of one stream.
+func (s *Server) close(e ended) {
+	rec, ok := s.metas.take(e.meta)
+	if !ok {
+		s.log.Error("end of an unknown stream", "meta", e.meta, "end", string(e.end.Reason))
+		return
+	}
+	rec.joined.Release()
+	s.admit.leave(rec.seat)
+	_, _, told := endSpan(e.end.Reason)
+	s.metrics.closed(rec.place.api.ID(), &rec, string(e.end.Reason), told)
+	s.logClose(&rec, e.end)
+}
+
+// logClose writes the access line. A client that is cut for being slow is told apart,
+// since an operator acts on it.
+func (s *Server) logClose(rec *record, end fanout.End) {
+	ctx := context.Background()
+	if !s.log.Enabled(ctx, slog.LevelInfo) {
+		return
+	}
+	var last [fanout.MaxIDLen]byte
+	engine := "portable"
+	if rec.flags&flagShard != 0 {
+		engine = "shard"
+	}
+	gaps := uint64(end.Gaps)
+	if rec.flags&flagToldGap != 0 {
+		gaps++
+	}
+	s.log.LogAttrs(ctx, slog.LevelInfo, "conn.close",
+		slog.String("request_id", rec.id),
+		slog.String("client_ip", rec.ip.String()),
+		slog.String("remote", rec.remote.String()),
+		slog.String("proto", rec.proto.String()),
+		slog.Bool("tls", rec.flags&flagTLS != 0),
+		slog.String("engine", engine),
+		slog.String("api", rec.place.api.Name()),
+		slog.String("version", rec.place.api.Version()),
+		slog.String("topic", rec.place.key.topic),
+		slog.String("feed", rec.place.key.feed.String()),
+		slog.String("origin", rec.origin.Value()),
+		slog.String("ua", rec.agent.Value()),
+		slog.Int("status", 200),
+		slog.String("start", rec.start.String()),
+		slog.String("resume", rec.resume.String()),
+		slog.Uint64("gaps", gaps),
+		slog.String("last_id", string(fanout.AppendID(last[:0], end.Last))),
+		slog.Uint64("events", end.Events),
+		slog.Uint64("bytes", end.Bytes),
+		slog.Int64("duration_ms", s.now().Sub(time.Unix(0, rec.opened)).Milliseconds()),
+		slog.String("end", string(end.Reason)),
+	)
+	switch end.Reason {
+	case fanout.EndSlow, fanout.EndStall:
+		if pass, suppressed := s.lines.pass("client.slow"); pass {
+			s.log.LogAttrs(ctx, slog.LevelInfo, "client.slow", slog.String("request_id", rec.id),
+				slog.String("client_ip", rec.ip.String()), slog.String("feed", rec.place.key.feed.String()),
+				slog.String("end", string(end.Reason)), slog.Int("suppressed", suppressed))
+		}
+	}
+}
+
+// logOpen writes what matters of a stream's start: at debug that it did, and at info
+// that its resume was not exact.
+func (s *Server) logOpen(q *request, rec *record) {
+	ctx := q.r.Context()
+	s.log.LogAttrs(ctx, slog.LevelDebug, "conn.open", slog.String("request_id", rec.id),
+		slog.String("client_ip", rec.ip.String()), slog.String("path", q.route.Path), slog.String("start", rec.start.String()))
+	if rec.resume <= resumeExact {
+		return
+	}
+	pass, suppressed := s.lines.pass("resume.gap")
+	if !pass {
+		s.metrics.suppressed("resume.gap")
+		return
+	}
+	s.log.LogAttrs(ctx, slog.LevelInfo, "resume.gap", slog.String("request_id", rec.id),
+		slog.String("client_ip", rec.ip.String()), slog.String("path", q.route.Path),
+		slog.String("resume", strings.Clone(rec.resume.String())), slog.Int("suppressed", suppressed))
+}

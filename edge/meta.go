@@ -1,0 +1,198 @@
+package edge
+
+import (
+	"net/netip"
+	"sync"
+	"unique"
+
+	"sluice/config/catalog"
+	"sluice/fanout"
+	"sluice/internal/broker"
+)
+
+// record is what is kept of one open stream: what its access line and its seat need.
+// It is kept small: there is one per client. Shared texts are interned.
+type record struct {
+	place  *place // nil = free slot
+	joined *fanout.Joined
+	seat   seat
+	remote netip.AddrPort
+	ip     netip.Addr
+	id     string // request id
+	origin unique.Handle[string]
+	agent  unique.Handle[string]
+	opened int64 // ns since 1970
+	flags  flags
+	start  startKind
+	resume resumeResult
+	proto  protocol
+}
+
+// flags of a record.
+type flags uint8
+
+const (
+	flagTLS flags = 1 << iota // by the client's own side
+	flagListenerTLS
+	flagShard // its socket belongs to a shard
+	flagToldGap
+)
+
+// listener is the name of the listener that a connection came by.
+func (f flags) listener() string {
+	if f&flagListenerTLS != 0 {
+		return "edge-https"
+	}
+	return "edge-http"
+}
+
+// protocol is how the response travels.
+type protocol uint8
+
+const (
+	protoHTTP10 protocol = iota
+	protoHTTP11
+	protoHTTP2
+)
+
+// String is the name in logs and metrics.
+func (p protocol) String() string { return [...]string{"HTTP/1.0", "HTTP/1.1", "HTTP/2"}[p] }
+
+// place is one feed as clients reach it; all its connections share it. Immutable
+// but for refs.
+type place struct {
+	key   placeKey
+	api   *catalog.API // as of the first connection: for names only
+	refs  int          // guarded by metaTable.mu
+	route catalog.Route
+}
+
+// placeKey makes connections of one feed, topic and spelling share a place.
+type placeKey struct {
+	feed  broker.FeedID
+	topic string
+	byDef bool // reached without a version
+}
+
+// ended is one stream's end as an engine reported it.
+type ended struct {
+	meta uint32
+	end  fanout.End
+}
+
+// metaTable holds the records of open streams by number. Numbers are reused after
+// their end has been processed. Bounded by the node's seats. Safe for concurrent use.
+type metaTable struct {
+	mu     sync.Mutex // guards all below
+	blocks []*[metaBlock]record
+	free   []uint32
+	next   uint32 // numbers below it were used before
+	places map[placeKey]*place
+	ends   []ended // reported, not yet processed; never more than there are records
+	signal chan struct{}
+}
+
+// metaBlock is how many records are allocated at once; blocks never move.
+const metaBlock = 256
+
+func newMetaTable() *metaTable {
+	return &metaTable{places: map[placeKey]*place{}, signal: make(chan struct{}, 1)}
+}
+
+// add stores r, whose place is found or made for route, and returns its number.
+func (t *metaTable) add(r record, key placeKey, route catalog.Route) uint32 {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	p := t.places[key]
+	if p == nil {
+		p = &place{key: key, api: route.API, route: route}
+		t.places[key] = p
+	}
+	p.refs++
+	r.place = p
+	var n uint32
+	if last := len(t.free) - 1; last >= 0 {
+		n = t.free[last]
+		t.free = t.free[:last]
+	} else {
+		n = t.next
+		t.next++
+		if int(n/metaBlock) == len(t.blocks) {
+			t.blocks = append(t.blocks, new([metaBlock]record))
+		}
+	}
+	t.blocks[n/metaBlock][n%metaBlock] = r
+	return n
+}
+
+// take removes a record and returns it; ok is false for a number not in use.
+func (t *metaTable) take(n uint32) (record, bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if n >= t.next {
+		return record{}, false
+	}
+	at := &t.blocks[n/metaBlock][n%metaBlock]
+	r := *at
+	if r.place == nil {
+		return record{}, false
+	}
+	*at = record{}
+	t.free = append(t.free, n)
+	if r.place.refs--; r.place.refs == 0 {
+		delete(t.places, r.place.key)
+	}
+	return r, true
+}
+
+// report queues an end for the closer. Never blocks; engines call it.
+func (t *metaTable) report(e ended) {
+	t.mu.Lock()
+	t.ends = append(t.ends, e)
+	t.mu.Unlock()
+	select {
+	case t.signal <- struct{}{}:
+	default:
+	}
+}
+
+// drainEnds moves the queued ends into buf.
+func (t *metaTable) drainEnds(buf []ended) []ended {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	buf = append(buf[:0], t.ends...)
+	t.ends = t.ends[:0]
+	if cap(t.ends) > 4096 {
+		t.ends = nil
+	}
+	return buf
+}
+
+// open is how many records are in use.
+func (t *metaTable) open() int {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return int(t.next) - len(t.free)
+}
+
+// inUse returns the places that have connections now.
+func (t *metaTable) inUse() []*place {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	list := make([]*place, 0, len(t.places))
+	for _, p := range t.places {
+		list = append(list, p)
+	}
+	return list
+}
+
+// placeOf tells where a connection is, and on which listener.
+func (t *metaTable) placeOf(n uint32) (*place, flags) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if n >= t.next {
+		return nil, 0
+	}
+	r := &t.blocks[n/metaBlock][n%metaBlock]
+	return r.place, r.flags
+}

@@ -1,0 +1,149 @@
+package edge
+
+import (
+	"strconv"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"sluice/internal/problem"
+)
+
+// metrics are the edge's figures. Labels are bounded by configuration: never a feed,
+// client, address or key. A nil *edgeMetrics counts nothing.
+type edgeMetrics struct {
+	connections *prometheus.GaugeVec
+	requests    *prometheus.CounterVec
+	refusals    *prometheus.CounterVec
+	sheds       *prometheus.CounterVec
+	admitTime   prometheus.Histogram
+	joinWait    prometheus.Histogram
+	resumes     *prometheus.CounterVec
+	badIDs      *prometheus.CounterVec
+	bookmarks   prometheus.Counter
+	gateway     *prometheus.CounterVec
+	ends        *prometheus.CounterVec
+	draining    prometheus.Gauge
+	tlsErrors   prometheus.Counter
+	keptBack    *prometheus.CounterVec
+}
+
+func newMetrics(reg prometheus.Registerer) *edgeMetrics {
+	if reg == nil {
+		return nil
+	}
+	counters := func(name, help string, labels ...string) *prometheus.CounterVec {
+		return prometheus.NewCounterVec(prometheus.CounterOpts{Name: "sluice_edge_" + name, Help: help}, labels)
+	}
+	counter := func(name, help string) prometheus.Counter {
+		return prometheus.NewCounter(prometheus.CounterOpts{Name: "sluice_edge_" + name, Help: help})
+	}
+	gauge := func(name, help string) prometheus.Gauge {
+		return prometheus.NewGauge(prometheus.GaugeOpts{Name: "sluice_edge_" + name, Help: help})
+	}
+	seconds := func(name, help string) prometheus.Histogram {
+		return prometheus.NewHistogram(prometheus.HistogramOpts{Name: "sluice_edge_" + name, Help: help,
+			Buckets: []float64{.0001, .001, .005, .02, .1, .5, 1, 2, 5}})
+	}
+	m := &edgeMetrics{
+		connections: prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "sluice_edge_connections",
+			Help: "Open streams."}, []string{"listener", "proto"}),
+		requests:  counters("requests_total", "Requests answered, by API and status; a stream counts when its head is sent.", "api", "code"),
+		refusals:  counters("refused_total", "Requests refused, by problem type; shed ones too.", "type"),
+		sheds:     counters("sheds_total", "Refusals told as a stream that ends at once.", "type"),
+		admitTime: seconds("admit_seconds", "Time from request head to stream head, waits included."),
+		joinWait:  seconds("join_wait_seconds", "Time that a join waited for its turn."),
+		resumes:   counters("resumes_total", "Streams started with an id or a time, by what was found.", "api", "result"),
+		badIDs:    counters("bad_ids_total", "Presented ids that are not of this gateway's making.", "kind"),
+		bookmarks: counter("bookmarks_total", "Bookmarks sent."),
+		gateway:   counters("gateway_events_total", "Gateway events sent.", "api", "event", "reason"),
+		ends:      counters("ends_total", "Streams ended, by reason.", "reason"),
+		draining:  gauge("draining", "1 while this node drains."),
+		tlsErrors: counter("tls_handshake_errors_total", "TLS handshakes that failed."),
+		keptBack:  counters("log_suppressed_total", "Log lines kept back.", "event"),
+	}
+	reg.MustRegister(m.connections, m.requests, m.refusals, m.sheds, m.admitTime, m.joinWait, m.resumes, m.badIDs,
+		m.bookmarks, m.gateway, m.ends, m.draining, m.tlsErrors, m.keptBack)
+	return m
+}
+
+// register adds the figures that are read from the server when asked for.
+func (s *Server) registerGauges(reg prometheus.Registerer) {
+	if reg == nil {
+		return
+	}
+	reg.MustRegister(
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "sluice_edge_handshakes_pending",
+			Help: "Connections between accept and a complete request head."}, func() float64 {
+			return float64(s.handshakes())
+		}),
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "sluice_edge_drain_remaining",
+			Help: "Open streams while draining, else 0."}, func() float64 {
+			if s.phase.Load() == phaseServing {
+				return 0
+			}
+			return float64(s.metas.open())
+		}),
+	)
+}
+
+func (m *edgeMetrics) refused(k problem.Kind, shed bool) {
+	if m == nil {
+		return
+	}
+	m.refusals.WithLabelValues(string(k)).Inc()
+	if shed {
+		m.sheds.WithLabelValues(string(k)).Inc()
+	}
+}
+
+func (m *edgeMetrics) requested(api string, code int) {
+	if m != nil {
+		m.requests.WithLabelValues(api, strconv.Itoa(code)).Inc()
+	}
+}
+
+func (m *edgeMetrics) suppressed(event string) {
+	if m != nil {
+		m.keptBack.WithLabelValues(event).Inc()
+	}
+}
+
+// opened counts a stream whose head is about to be sent.
+func (m *edgeMetrics) opened(api string, r *record, admitted, waited time.Duration) {
+	if m == nil {
+		return
+	}
+	m.connections.WithLabelValues(r.flags.listener(), r.proto.String()).Inc()
+	m.admitTime.Observe(admitted.Seconds())
+	m.joinWait.Observe(waited.Seconds())
+	if r.start == startID || r.start == startSince {
+		m.resumes.WithLabelValues(api, r.resume.String()).Inc()
+	}
+	if r.flags&flagToldGap != 0 {
+		m.gateway.WithLabelValues(api, "gateway.gap", r.resume.String()).Inc()
+	}
+}
+
+// closed counts a stream's end.
+func (m *edgeMetrics) closed(api string, r *record, reason string, told bool) {
+	if m == nil {
+		return
+	}
+	m.connections.WithLabelValues(r.flags.listener(), r.proto.String()).Dec()
+	m.ends.WithLabelValues(reason).Inc()
+	if told {
+		m.gateway.WithLabelValues(api, "gateway.end", reason).Inc()
+	}
+}
+
+func (m *edgeMetrics) drain(on bool) {
+	if m == nil {
+		return
+	}
+	v := 0.0
+	if on {
+		v = 1
+	}
+	m.draining.Set(v)
+}

@@ -1,0 +1,141 @@
+package edge
+
+import (
+	"bufio"
+	"context"
+	"net"
+	"net/http"
+	"time"
+	"unique"
+
+	"sluice/fanout"
+	"sluice/internal/problem"
+)
+
+// takeable reports whether the request's socket can be handed to a shard: plaintext
+// HTTP/1.1, a GET without a body, and no events that only this package can send.
+func (s *Server) takeable(q *request) bool {
+	return s.adopter != nil && q.proto == protoHTTP11 && q.r.TLS == nil && q.r.Method == http.MethodGet &&
+		q.choice.control == 0
+}
+
+// handOver makes the stream's record and gives the client to an engine. After it
+// began the seat belongs to the record: whoever closes the socket reports the end.
+func (s *Server) handOver(w http.ResponseWriter, q *request, joined *fanout.Joined, framing fanout.Framing) error {
+	rec := s.record(q, joined)
+	if s.takeable(q) {
+		conn, brw, err := http.NewResponseController(w).Hijack()
+		if err == nil {
+			return s.takeOver(q, conn, brw, rec, framing)
+		}
+		framing = fanout.Identity
+	}
+	return s.servePortable(w, q, rec)
+}
+
+// record is what is kept of the stream.
+func (s *Server) record(q *request, joined *fanout.Joined) record {
+	rec := record{
+		joined: joined, seat: q.seat, remote: q.remote, ip: q.ip, id: q.id,
+		origin: unique.Make(clip(q.origin)), agent: unique.Make(clip(q.r.UserAgent())),
+		opened: q.began.UnixNano(), start: q.choice.kind, resume: resumeResultOf(joined.Result), proto: q.proto,
+	}
+	if q.tls {
+		rec.flags |= flagTLS
+	}
+	if q.r.TLS != nil {
+		rec.flags |= flagListenerTLS
+	}
+	if len(joined.Gap) > 0 {
+		rec.flags |= flagToldGap
+	}
+	return rec
+}
+
+// subscriber is what both engines are told. first goes out with the first events.
+func (s *Server) subscriber(q *request, j *fanout.Joined, framing fanout.Framing, first []byte) fanout.Subscriber {
+	return fanout.Subscriber{
+		Log: j.Log, Next: j.Feed, Start: j.Start, Slow: s.slow(q), Head: first, Framing: framing,
+		Ends: s.ends(), Heartbeat: q.api.Spec.Client.Heartbeat,
+	}
+}
+
+// begin enters the record into the table: from here on the seat, and the place in
+// the feed, are released by Ended.
+func (s *Server) begin(q *request, rec record) uint32 {
+	q.seated = false
+	s.metrics.opened(q.apiLabel(), &rec, s.now().Sub(q.began), q.waited)
+	s.metrics.requested(q.apiLabel(), http.StatusOK)
+	s.logOpen(q, &rec)
+	return s.metas.add(rec, placeKey{feed: q.route.Ref().ID(), topic: q.route.Topic.Name, byDef: q.route.Default}, q.route)
+}
+
+// takeOver gives a hijacked connection to the shard engine. net/http has forgotten
+// it: the head is ours to write, and the handler returns at once, so that its
+// buffers go.
+func (s *Server) takeOver(q *request, conn net.Conn, brw *bufio.ReadWriter, rec record, framing fanout.Framing) error {
+	if brw.Reader.Buffered() > 0 {
+		rec.joined.Release()
+		s.refuseRaw(q, conn, refuse(problem.UnexpectedBody, "Bytes follow the request."))
+		return nil
+	}
+	h := http.Header{}
+	s.setStream(h, q)
+	setFraming(h, q.proto, framing)
+	first := firstBytes(q.api.Spec.Client.Retry, rec.joined.Gap)
+	if framing == fanout.Chunked {
+		first = fanout.AppendChunk(nil, first)
+	}
+	sub := s.subscriber(q, rec.joined, framing, append(appendHead(nil, h, framing, s.now()), first...))
+	rec.flags |= flagShard
+	sub.Meta = s.begin(q, rec)
+	if err := s.adopter.Adopt(conn, sub); err != nil {
+		// The connection is still ours, and the head unwritten.
+		s.metas.report(ended{sub.Meta, fanout.End{Reason: fanout.EndError}})
+		s.refuseRaw(q, conn, &problem.Error{Kind: problem.Overloaded, Err: err})
+	}
+	return nil
+}
+
+// refuseRaw answers a hijacked connection with a problem, or sheds it, and closes it.
+func (s *Server) refuseRaw(q *request, conn net.Conn, err error) {
+	rw := &rawWriter{header: http.Header{}}
+	s.answerRefusal(rw, q, err)
+	rw.header.Set("Connection", "close")
+	_ = conn.SetWriteDeadline(time.Now().Add(time.Second))
+	_, _ = conn.Write(rw.bytes(s.now()))
+	lingerClose(conn)
+}
+
+// servePortable serves the client on this goroutine until its stream ends.
+func (s *Server) servePortable(w http.ResponseWriter, q *request, rec record) error {
+	framing := fanout.Identity
+	if s.chunked(q) {
+		framing = fanout.Chunked
+	}
+	h := w.Header()
+	s.setStream(h, q)
+	setFraming(h, q.proto, framing)
+	// net/http delimits: the engine writes plain frames.
+	sub := s.subscriber(q, rec.joined, fanout.Identity, firstBytes(q.api.Spec.Client.Retry, rec.joined.Gap))
+	sub.Meta = s.begin(q, rec)
+	var sink fanout.Sink = responseSink{w, http.NewResponseController(w)}
+	w.WriteHeader(http.StatusOK)
+	end := s.serveSink(q.r.Context(), sink, q, sub)
+	s.Ended(sub.Meta, end)
+	return nil
+}
+
+func (s *Server) serveSink(ctx context.Context, sink fanout.Sink, _ *request, sub fanout.Subscriber) fanout.End {
+	return s.portable.Serve(ctx, sink, sub)
+}
+
+// responseSink is a fanout.Sink over a response.
+type responseSink struct {
+	w  http.ResponseWriter
+	rc *http.ResponseController
+}
+
+func (r responseSink) Write(p []byte) (int, error)        { return r.w.Write(p) }
+func (r responseSink) Flush() error                       { return r.rc.Flush() }
+func (r responseSink) SetWriteDeadline(t time.Time) error { return r.rc.SetWriteDeadline(t) }
