@@ -65,19 +65,16 @@ func refDigits(s string) (uint64, bool) {
 // refLines are the finished lines of s.
 func refLines(s string) []string {
 	var lines []string
-	line := ""
+	from := 0
 	for i := 0; i < len(s); i++ {
-		switch s[i] {
-		case '\r':
-			lines, line = append(lines, line), ""
-			if i+1 < len(s) && s[i+1] == '\n' {
-				i++
-			}
-		case '\n':
-			lines, line = append(lines, line), ""
-		default:
-			line += s[i : i+1]
+		if s[i] != '\r' && s[i] != '\n' {
+			continue
 		}
+		lines = append(lines, s[from:i])
+		if s[i] == '\r' && i+1 < len(s) && s[i+1] == '\n' {
+			i++
+		}
+		from = i + 1
 	}
 	return lines
 }
