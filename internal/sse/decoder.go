@@ -144,10 +144,11 @@ func (d *Decoder) Buffered() int {
 // Next returns the next event. At the end of the stream it returns io.EOF, now and ever after, until Reset. Any other error of
 // the reader is passed on unchanged, once every event before it was returned; what was read is kept, so after a passing
 // one (a deadline) Next may be called again and goes on where it stopped. No input makes Next fail.
-func (d *Decoder) Next() (Event, error) {
+func (d *Decoder) Next() (ev Event, err error) {
 	for {
 		if (d.begun || d.skipMark()) && d.parse() {
-			return d.event(), nil
+			d.event(&ev)
+			return ev, nil
 		}
 		if err := d.fill(); err != nil {
 			return Event{}, err
