@@ -174,40 +174,45 @@ func (d *Decoder) skipMark() bool {
 
 // parse takes lines until an event is complete, or the buffer is used up (false).
 func (d *Decoder) parse() bool {
+	buf, end := d.buf, d.end // neither changes while lines are taken
+	start, scan := d.pos, d.scan
 	for {
-		if d.skipLF && d.pos < d.end {
+		if d.skipLF && start < end {
 			d.skipLF = false
-			if d.buf[d.pos] == '\n' {
-				d.pos++
-				d.scan = d.pos
+			if buf[start] == '\n' {
+				start++
+				d.pos, scan = start, start
 			}
 		}
-		start, stop := d.pos, d.cr
-		if start < stop && d.buf[start] == '\n' {
+		stop := d.cr
+		if start < stop && buf[start] == '\n' {
 			stop = start
-		} else if i := bytes.IndexByte(d.buf[d.scan:d.cr], '\n'); i >= 0 {
-			stop = d.scan + i
-		} else if stop == d.end {
-			d.scan = d.end
+		} else if i := bytes.IndexByte(buf[scan:stop], '\n'); i >= 0 {
+			stop = scan + i
+		} else if stop == end {
+			d.scan = end
 			d.cutLine()
 			return false
 		}
-		d.pos, d.scan = stop+1, stop+1
+		next := stop + 1
+		d.pos, d.scan = next, next
 		if stop == d.cr {
 			d.skipLF = true
-			d.cr = indexCR(d.buf, d.pos, d.end)
+			d.cr = indexCR(buf, next, end)
 		}
 		if start == stop {
 			if d.dispatch() {
 				return true
 			}
+			start, scan = next, next
 			continue
 		}
 		d.line(start, stop)
 		d.extra = 0
 		if d.high < stop {
-			d.high = indexHigh(d.buf, d.pos, d.end)
+			d.high = indexHigh(buf, next, end)
 		}
+		start, scan = next, next
 	}
 }
 

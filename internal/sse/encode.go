@@ -3,7 +3,6 @@ package sse
 import (
 	"bytes"
 	"strconv"
-	"strings"
 	"unicode/utf8"
 )
 
@@ -123,8 +122,11 @@ func cutLineEnd(p []byte) (line, rest []byte, more bool) {
 // appendType appends typ as AppendBody promises.
 func appendType(dst, typ []byte) []byte {
 	from := len(dst)
-	if strings.HasPrefix(string(typ[:min(len(typ), len(GatewayPrefix))]), GatewayPrefix) {
+	if len(typ) >= len(GatewayPrefix) && string(typ[:len(GatewayPrefix)]) == GatewayPrefix {
 		dst = append(dst, "upstream."...)
+	}
+	if len(dst)-from+len(typ) <= MaxType && printable(typ) {
+		return append(dst, typ...)
 	}
 	for len(typ) > 0 {
 		n, ok := nextRune(typ)
@@ -139,6 +141,16 @@ func appendType(dst, typ []byte) []byte {
 		typ = typ[n:]
 	}
 	return dst
+}
+
+// printable says that p is printable ASCII, as nearly every type is.
+func printable(p []byte) bool {
+	for _, c := range p {
+		if c < ' ' || c > '~' {
+			return false
+		}
+	}
+	return true
 }
 
 // isControl says that the well-formed sequence p is a control character, C0, DEL or C1.
