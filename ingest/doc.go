@@ -1,0 +1,19 @@
+// Package ingest keeps every feed of this node flowing from its upstream into the broker: in order, fenced, with every
+// seam at which something may be missing marked in the feed itself.
+//
+// Read supervisor.go (which feeds run here), demand.go (feeds that run only while someone listens), worker.go (one feed:
+// tenure, reader, committer), reader.go (connect, read, back off), queue.go (what waits, and when reading stops),
+// commit.go (group commit and what each refusal means), seam.go and overlap.go (what a reconnect proves), status.go.
+//
+//	upstream ──Conn.Next──▶ reader ──queue──▶ committer ──Writer.Commit──▶ broker
+//	                           ▲ stops while the queue is full      └─▶ beacon
+//
+// Goroutines: the supervisor's loop (Run); two per feed, its worker (take-over, then the committer) and its reader, which
+// the worker starts and awaits. Run returns when all are gone.
+//
+// Invariants: 4 (nothing gets past the broker), 5 (one writer per feed, one commit in flight), 12 (a seam is stored), 13
+// (the upstream URL is made from the catalog), 14 (upstream bytes are hostile), 17, 18, 19.
+//
+// Not here: the wire format (internal/sse), one connection (ingest/upstream), who owns a feed (ingest/lease), streams and
+// subjects (internal/broker), creating streams (whoever holds broker.Admin).
+package ingest
