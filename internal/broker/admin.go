@@ -20,6 +20,7 @@ const (
 	leastMaxBytes    = 16 << 20 // below this a stream is refused instead of made smaller
 	dupWindow        = 30 * time.Second
 	maxConsumers     = 32 // we use none; a bound on somebody's leak
+	createTries      = 100
 	adminTimeout     = 10 * time.Second
 )
 
@@ -124,16 +125,22 @@ func (a *admin) EnsureStream(ctx context.Context, s StreamSpec) error {
 // create makes the stream, smaller if the store has no room to reserve for it.
 func (a *admin) create(ctx context.Context, api string, want jetstream.StreamConfig) error {
 	asked := want.MaxBytes
-	for {
+	for try := 0; ; {
 		_, err := a.js.CreateStream(ctx, want)
-		if full := errors.Is(adminError(err), ErrStoreFull); full && want.MaxBytes/2 >= leastMaxBytes {
+		if err = adminError(err); err == nil {
+			break
+		}
+		switch {
+		case errors.Is(err, ErrStoreFull) && want.MaxBytes/2 >= leastMaxBytes:
 			want.MaxBytes /= 2
 			continue
+		case errors.Is(err, ErrBusy) && try < createTries: // its predecessor's files are still there
+			try++
+			if pause(ctx, 20*time.Millisecond) == nil {
+				continue
+			}
 		}
-		if err != nil {
-			return fmt.Errorf("stream of %s: create: %w", api, adminError(err))
-		}
-		break
+		return fmt.Errorf("stream of %s: create: %w", api, err)
 	}
 	a.info.drop(api)
 	if want.MaxBytes != asked {

@@ -23,6 +23,7 @@ const (
 	codeNoStream       = 10059
 	codeStreamMismatch = 10060
 	codeStreamExists   = 10058
+	codeCreateFailed   = 10049 // a stream of this name is still being deleted
 	codeNotAvailable   = 10008 // JetStream temporarily unavailable
 	codeNoLeader       = 10009
 	codeNotEnabled     = 10076
@@ -51,7 +52,7 @@ func (e *jsError) Unwrap() error {
 	switch e.ErrCode {
 	case codeWrongLast:
 		return ErrConflict
-	case codeWrongLastBusy, codeBatchesBusy, codeTooMany, codeBatchPart:
+	case codeWrongLastBusy, codeBatchesBusy, codeTooMany, codeBatchPart, codeCreateFailed:
 		return ErrBusy
 	case codeNoStream, codeStreamMismatch:
 		return ErrNoStream

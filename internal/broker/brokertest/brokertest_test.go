@@ -1,0 +1,20 @@
+package brokertest
+
+import (
+	"testing"
+
+	"go.uber.org/goleak"
+
+	"sluice/internal/broker"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// The real broker keeps the promises in every profile that one node can have.
+func TestConformance(t *testing.T) {
+	for _, p := range []string{broker.ProfileMemory, broker.ProfileProcess, broker.ProfilePower} {
+		t.Run(p, func(t *testing.T) {
+			Conformance(t, func(t *testing.T) Broker { return Start(t, Profile(p)) })
+		})
+	}
+}
