@@ -20,17 +20,21 @@ import (
 	"sluice/config"
 	"sluice/config/catalog"
 	"sluice/fanout"
+	"sluice/internal/broker"
 )
 
 // Config is the part of the process settings that a Server reads.
 type Config struct {
 	Edge   config.Edge
 	Fanout config.Fanout
+	// Data is the folder in which the development certificate is kept; "" = nowhere.
+	Data string
 }
 
-// Joiner opens feeds; *fanout.Hub is one.
+// Joiner opens feeds, and closes those whose definition went away; *fanout.Hub is one.
 type Joiner interface {
 	Join(ctx context.Context, w fanout.Want) (*fanout.Joined, error)
+	CloseFeed(id broker.FeedID, reason fanout.Reason)
 }
 
 // Engine is what both engines can do to streams they hold.
@@ -155,7 +159,7 @@ func (s *Server) Listen(ctx context.Context) (err error) {
 	if !s.cfg.Edge.HTTPS.Enabled() {
 		return nil
 	}
-	if s.certs, err = loadCertificates(s.cfg.Edge.HTTPS, s.now(), s.log); err != nil {
+	if s.certs, err = loadCertificates(s.cfg.Edge.HTTPS, s.cfg.Data, s.now(), s.log); err != nil {
 		return err
 	}
 	conf := &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: s.certs.get}

@@ -149,7 +149,7 @@ func (s *Server) join(q *request) (*fanout.Joined, fanout.Framing, error) {
 		Else:      q.choice.otherwise,
 		MaxEvents: int64(s.cfg.Edge.Resume.MaxEvents),
 		MaxBytes:  int64(s.cfg.Edge.Resume.MaxBytes),
-		Retention: fanout.Retention{MaxAge: t.Retention.MaxAge, MaxEvents: t.Retention.MaxEvents},
+		Retention: fanout.Retention{MaxAge: t.Retention.MaxAge, MaxEvents: int64(t.Retention.MaxEvents)},
 		Linger:    t.Linger,
 	})
 	if err != nil {
@@ -168,6 +168,8 @@ func (s *Server) joinError(ctx context.Context, err error) error {
 		k, detail = problem.NoSuchFeed, ""
 	case errors.Is(err, fanout.ErrRefusedCap):
 		k, detail = problem.TooManyFeeds, "This API has no room for another feed."
+	case errors.Is(err, fanout.ErrOverloaded):
+		k, detail = problem.Overloaded, "This node has no room for another feed."
 	}
 	return &problem.Error{Kind: k, Detail: detail, Err: err}
 }

@@ -2,16 +2,9 @@ package edge
 
 import (
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
-	"crypto/x509"
-	"crypto/x509/pkix"
 	"fmt"
 	"log/slog"
-	"math/big"
-	"net"
 	"os"
 	"sync/atomic"
 	"time"
@@ -38,13 +31,14 @@ type fileState struct {
 	mod  time.Time
 }
 
-// loadCertificates reads the configured pair or makes a self-signed one.
-func loadCertificates(c config.EdgeHTTPS, now time.Time, log *slog.Logger) (*certificates, error) {
+// loadCertificates reads the configured pair or, for development, the one kept in
+// the data folder, made when there is none that is still good for a while.
+func loadCertificates(c config.EdgeHTTPS, data string, now time.Time, log *slog.Logger) (*certificates, error) {
 	cs := &certificates{log: log, reload: make(chan struct{}, 1)}
 	if c.Cert == "" && c.DevTLS {
-		cert, err := selfSigned(now)
+		cert, err := devCertificate(data, now)
 		if err != nil {
-			return nil, fmt.Errorf("edge https: make a certificate: %w", err)
+			return nil, fmt.Errorf("edge https: development certificate: %w", err)
 		}
 		cs.current.Store(&cert)
 		return cs, nil
@@ -120,38 +114,4 @@ func (c *certificates) again() {
 	case c.reload <- struct{}{}:
 	default:
 	}
-}
-
-// selfSigned makes a certificate for this machine, good for a month and only for
-// development: nobody trusts it.
-func selfSigned(now time.Time) (tls.Certificate, error) {
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		return tls.Certificate{}, err
-	}
-	serial, err := rand.Int(rand.Reader, new(big.Int).Lsh(big.NewInt(1), 120))
-	if err != nil {
-		return tls.Certificate{}, err
-	}
-	names := []string{"localhost"}
-	if host, err := os.Hostname(); err == nil && host != "" {
-		names = append(names, host)
-	}
-	tmpl := &x509.Certificate{
-		SerialNumber: serial,
-		Subject:      pkix.Name{CommonName: "sluice development"},
-		NotBefore:    now.Add(-time.Hour), NotAfter: now.AddDate(0, 1, 0),
-		KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
-		DNSNames: names, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1), net.IPv6loopback},
-		BasicConstraintsValid: true,
-	}
-	der, err := x509.CreateCertificate(rand.Reader, tmpl, tmpl, &key.PublicKey, key)
-	if err != nil {
-		return tls.Certificate{}, err
-	}
-	leaf, err := x509.ParseCertificate(der)
-	if err != nil {
-		return tls.Certificate{}, err
-	}
-	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key, Leaf: leaf}, nil
 }

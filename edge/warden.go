@@ -36,7 +36,9 @@ func (s *Server) warden(ctx context.Context) {
 			again = time.After(secondLook)
 		case <-again:
 			again = nil
-			s.judge(s.catalog.Snapshot())
+			snap := s.catalog.Snapshot()
+			s.judge(snap)
+			s.closeGone(snap)
 		}
 	}
 }
@@ -67,6 +69,17 @@ func (s *Server) judge(snap *catalog.Snapshot) {
 	for p, v := range verdicts {
 		s.log.Info("streams.end", "api", p.key.feed.API, "topic", p.key.topic, "feed", p.key.feed.String(),
 			"http", string(v.http), "https", string(v.https))
+	}
+}
+
+// closeGone closes the feeds that nobody may read any more, so that they do not
+// linger; streams that joined meanwhile end with them.
+func (s *Server) closeGone(snap *catalog.Snapshot) {
+	for _, p := range s.metas.inUse() {
+		switch v := judgePlace(snap, p); v.http {
+		case endAPIDeleted, endAPIRetired, endTopicDeleted:
+			s.hub.CloseFeed(p.key.feed, v.http)
+		}
 	}
 }
 
