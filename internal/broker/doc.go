@@ -4,7 +4,7 @@
 //
 // Read broker.go (the types and interfaces the stages meet through), feedid.go (paths
 // to subjects), message.go (headers of a stored message), then writer.go with
-// pipeline.go and batch.go, live.go, direct.go, judge.go.
+// pipeline.go and batch.go, live.go, direct.go.
 //
 // # What is stored
 //
@@ -31,7 +31,7 @@
 //
 //   - 5: one writer per feed, fenced: every stored event expected its predecessor as the
 //     feed's last (pipeline.go says why also when events are sent ahead of answers).
-//   - 6 rests on Link and Last of each message, 7 on Judge, which is one pure function.
+//   - 6 and 7 rest on Link, Last and Position of each message: facts, judged by fanout.
 //   - 3: a read's answer is whole or an error; nothing is cut silently.
 //   - 18, 19: Open's resources end with Close; queues and caches are bounded.
 //

@@ -102,16 +102,16 @@ func (s *stored) parseOwn(h nats.Header, body []byte) error {
 		return fmt.Errorf("%w: header %s %q", ErrForeign, hdrCtl, v)
 	}
 	s.Path = value(h, hdrPath)
-	if !validBody(body) {
+	if !ValidBody(body) {
 		return fmt.Errorf("%w: body is no prefix of a frame", ErrForeign)
 	}
 	s.Body = body
 	return nil
 }
 
-// validBody reports whether every line is an "event:" or "data:" field and the
+// ValidBody reports whether body may be stored: every line is an "event:" or "data:" field and the
 // last one is complete, so that a body can never end a frame or inject a field.
-func validBody(body []byte) bool {
+func ValidBody(body []byte) bool {
 	if len(body) == 0 || body[len(body)-1] != '\n' || bytes.IndexByte(body, '\r') >= 0 {
 		return false
 	}

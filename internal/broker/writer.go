@@ -167,7 +167,7 @@ func (w *writer) check(c *Commit) error {
 		switch {
 		case len(e.Body) > most:
 			return fmt.Errorf("event %d of %d bytes: %w", i, len(e.Body), ErrTooLarge)
-		case !validBody(e.Body):
+		case !ValidBody(e.Body):
 			return fmt.Errorf("event %d: body is no prefix of a frame: %w", i, ErrRefused)
 		case len(e.UpstreamID) > maxUpstreamID:
 			return fmt.Errorf("event %d: upstream id of %d bytes: %w", i, len(e.UpstreamID), ErrRefused)

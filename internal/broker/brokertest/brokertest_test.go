@@ -2,6 +2,7 @@ package brokertest
 
 import (
 	"testing"
+	"testing/synctest"
 
 	"go.uber.org/goleak"
 
@@ -17,4 +18,16 @@ func TestConformance(t *testing.T) {
 			Conformance(t, func(t *testing.T) Broker { return Start(t, Profile(p)) })
 		})
 	}
+}
+
+// So does the stand-in, in bubbles, where everything but time is the same.
+func TestMemoryInBubbles(t *testing.T) {
+	conformance(t, func(t *testing.T) Broker { return NewMemory(t) }, func(t *testing.T, f func(*testing.T)) {
+		synctest.Test(t, f)
+	})
+}
+
+// And outside of them.
+func TestMemoryConformance(t *testing.T) {
+	Conformance(t, func(t *testing.T) Broker { return NewMemory(t) })
 }

@@ -14,6 +14,11 @@ const waitTimeout = 20 * time.Second
 
 // Conformance checks what every Broker promises. open is called once per test.
 func Conformance(t *testing.T, open func(t *testing.T) Broker) {
+	conformance(t, open, func(t *testing.T, f func(t *testing.T)) { f(t) })
+}
+
+// conformance runs each test within wrap: a bubble, for the broker that allows it.
+func conformance(t *testing.T, open func(t *testing.T) Broker, wrap func(*testing.T, func(*testing.T))) {
 	for _, c := range []struct {
 		name string
 		run  func(*rig)
@@ -42,9 +47,11 @@ func Conformance(t *testing.T, open func(t *testing.T) Broker) {
 		{"bucket watch", testWatch},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			ctx, cancel := context.WithTimeout(t.Context(), 2*waitTimeout)
-			defer cancel()
-			c.run(&rig{T: t, b: open(t), ctx: ctx})
+			wrap(t, func(t *testing.T) {
+				ctx, cancel := context.WithTimeout(t.Context(), 2*waitTimeout)
+				defer cancel()
+				c.run(&rig{T: t, b: open(t), ctx: ctx})
+			})
 		})
 	}
 }
