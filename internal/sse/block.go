@@ -19,8 +19,9 @@ type block struct {
 }
 
 const (
-	longestType = 4 << 10  // bytes of a type, after decoding; a body takes MaxType of them
-	keepSpill   = 16 << 10 // a larger spill is given back at the end of its event
+	longestType  = 4 << 10  // bytes of a type, after decoding; a body takes MaxType of them
+	longestRetry = 1 << 10  // digits; fits the head kept of a line, so that how it arrives makes no difference
+	keepSpill    = 16 << 10 // a larger spill is given back at the end of its event
 )
 
 // clear forgets the event; slices handed out stay valid, as nothing writes to them before the next line.
@@ -87,9 +88,7 @@ func (d *Decoder) line(start, stop int) {
 	case hasName(line, "id"):
 		d.setID(value(line, len("id:")), bad)
 	case hasName(line, "retry"):
-		if d.extra == 0 {
-			d.setRetry(value(line, len("retry:")))
-		}
+		d.setRetry(value(line, len("retry:")))
 	}
 }
 
@@ -131,9 +130,8 @@ func (d *Decoder) fits(more, typ int) bool {
 // skipEvent gives up the data and type of the event being assembled.
 func (d *Decoder) skipEvent() {
 	b := &d.block
-	b.skip, b.open = true, true
-	b.from, b.to, b.cost = 0, 0, 0
-	b.typ, b.spill = b.typ[:0], nil
+	b.skip = true
+	b.from, b.to, b.spill = 0, 0, nil
 }
 
 // addData appends a data line; v ends at buf[stop], and is ill-formed UTF-8 if bad.
@@ -233,9 +231,9 @@ func (d *Decoder) setID(v []byte, bad bool) {
 	b.id = append(b.id[:0], v...)
 }
 
-// setRetry sets the reconnection time if v is all digits.
+// setRetry sets the reconnection time if v is all digits; d.extra more bytes of it were dropped.
 func (d *Decoder) setRetry(v []byte) {
-	if len(v) == 0 {
+	if len(v) == 0 || len(v)+d.extra > longestRetry {
 		return
 	}
 	var ms uint64

@@ -14,7 +14,8 @@ const (
 	DefaultMaxID = 1024
 	// MaxComment is how many bytes of a comment OnComment sees at most.
 	MaxComment = 1024
-	// MaxRetry is where a retry value saturates, in milliseconds: the largest that fits a time.Duration.
+	// MaxRetry is where a retry value saturates, in milliseconds: the largest that fits a time.Duration. One of more than
+	// 1,024 digits is ignored.
 	MaxRetry = uint64(math.MaxInt64 / time.Millisecond)
 
 	minBuffer   = 4 << 10  // a decoder starts with this

@@ -108,6 +108,51 @@ func TestLargeBufferIsGivenBack(t *testing.T) {
 	}
 }
 
+// TestLargeSpillIsGivenBack: nor does one large event of ill-formed bytes.
+func TestLargeSpillIsGivenBack(t *testing.T) {
+	d := NewDecoder(strings.NewReader("data: "+strings.Repeat("\xff", 100<<10)+"\n\ndata: \xff\n\n"), Options{})
+	for range 2 {
+		if _, err := d.Next(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n := cap(d.block.spill); n > keepSpill {
+		t.Errorf("%d bytes kept", n)
+	}
+}
+
+// TestLongType: a type beyond any use makes its event one to skip, well below the cap of the event.
+func TestLongType(t *testing.T) {
+	for _, c := range []struct {
+		name, in string
+		want     []string
+	}{
+		{"as long as allowed", "event: " + strings.Repeat("t", 4096) + "\ndata: a\n\n", []string{`event "` + strings.Repeat("t", 4096) + `" "a" "" false`}},
+		{"one byte more", "event: " + strings.Repeat("t", 4097) + "\ndata: a\n\n", []string{`oversize 4111, id ""`}},
+		{"behind the data", "data: a\nevent: " + strings.Repeat("t", 4097) + "\n\n", []string{`oversize 4111, id ""`}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			for _, at := range splits(len(c.in)) {
+				if diff := cmp.Diff(c.want, decode(t, halves(c.in, at), Options{}).Log); diff != "" {
+					t.Fatalf("cut at byte %d (-want +got):\n%s", at, diff)
+				}
+			}
+		})
+	}
+}
+
+// TestLongRetry: what is too long to keep is ignored, however it arrives.
+func TestLongRetry(t *testing.T) {
+	for digits, want := range map[int][]string{1024: {"retry 7"}, 1025: nil, 2000: nil} {
+		in := "retry: " + strings.Repeat("0", digits-1) + "7\n"
+		for _, at := range splits(len(in)) {
+			if diff := cmp.Diff(want, decode(t, halves(in, at), Options{}).Log); diff != "" {
+				t.Fatalf("%d digits cut at byte %d (-want +got):\n%s", digits, at, diff)
+			}
+		}
+	}
+}
+
 func TestLongID(t *testing.T) {
 	for _, c := range []struct {
 		name, in string

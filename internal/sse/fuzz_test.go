@@ -21,6 +21,7 @@ func FuzzDecoderSplit(f *testing.F) {
 	for _, start := range []string{"data: ", "event: ", "id: ", "retry: ", ":", "x", "\xff"} {
 		f.Add(append(append([]byte(start), long...), "\ndata: x\nid: 3\n\ndata: z\n\n"...), []byte{255, 0, 7}, uint8(20))
 	}
+	f.Add(append(append([]byte("retry: "), bytes.Repeat([]byte("1"), 1500)...), '\n'), []byte{200}, uint8(20))
 	f.Fuzz(func(t *testing.T, stream, sizes []byte, most uint8) {
 		o := Options{MaxEvent: 1 + int(most), MaxID: 1 + int(most)/8}
 		whole := decode(t, &cuts{data: stream}, o)

@@ -46,17 +46,10 @@ func nextRune(p []byte) (int, bool) {
 	if r, n := utf8.DecodeRune(p); r != utf8.RuneError || n > 1 {
 		return n, true
 	}
-	more, lo, hi := 0, byte(0x80), byte(0xbf)
-	switch b := p[0]; {
-	case b < 0xc2 || b > 0xf4:
+	if p[0] < 0xc2 || p[0] > 0xf4 {
 		return 1, false
-	case b < 0xe0:
-		more = 1
-	case b < 0xf0:
-		more = 2
-	default:
-		more = 3
 	}
+	lo, hi := byte(0x80), byte(0xbf)
 	switch p[0] {
 	case 0xe0:
 		lo = 0xa0
@@ -68,7 +61,7 @@ func nextRune(p []byte) (int, bool) {
 		hi = 0x8f
 	}
 	n := 1
-	for n < len(p) && n <= more && lo <= p[n] && p[n] <= hi {
+	for n < len(p) && lo <= p[n] && p[n] <= hi { // never to the end of a rune, or p would start with one
 		n++
 		lo, hi = 0x80, 0xbf
 	}
