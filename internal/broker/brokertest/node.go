@@ -362,6 +362,8 @@ type gate struct {
 	mu    sync.Mutex
 	shut  bool       // guarded by mu
 	conns []net.Conn // guarded by mu
+
+	answers, reads answerDrop
 }
 
 func (g *gate) conn() (net.Conn, error) {
@@ -373,6 +375,7 @@ func (g *gate) conn() (net.Conn, error) {
 	c, err := g.server.conn()
 	if err == nil {
 		g.conns = append(g.conns, c)
+		c = newFilterConn(c, func(subject []byte) bool { return g.answers.drop(subject) || g.reads.drop(subject) })
 	}
 	return c, err
 }
