@@ -16,8 +16,8 @@ type Mark struct {
 	Next Cursor
 	// Ord counts the events whole before the cursor; only differences mean something.
 	Ord uint32
-	// NextMicros is the broker time of the first event behind Pos, 0 = none.
-	NextMicros int64
+	// NextPos is the first event that is not whole before the cursor. Zero = none.
+	NextPos broker.Position
 	// Held is false for a cursor below the floor: then nothing else is set.
 	Held bool
 }
@@ -87,7 +87,7 @@ func (l *Log) After(p broker.Position) (Cursor, Relation) {
 		return Cursor(e.end), Exact
 	case e.seq == p.Seq:
 		return 0, Reset
-	case i == start && floor.IsZero():
+	case floor.IsZero() && l.ordBefore(i) == l.ordBefore(start):
 		return 0, Older
 	}
 	return 0, Foreign
@@ -157,7 +157,7 @@ func (l *Log) Mark(c Cursor) Mark {
 	}
 	for ; i < l.visible; i++ {
 		if e := l.idx.at(i); !e.control() {
-			m.NextMicros = e.micros
+			m.NextPos = e.pos()
 			break
 		}
 	}
@@ -184,4 +184,45 @@ func (l *Log) Boundary(from, limit Cursor, events int) (Cursor, int) {
 	}
 	e := l.idx.at(hi - 1)
 	return Cursor(e.end), int(e.ord - base)
+}
+
+// at finds where the event p begins.
+func (l *Log) at(p broker.Position) (Cursor, bool) {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	start, n := l.eraStart(), l.visible
+	if n <= start {
+		return 0, false
+	}
+	i := start + sort.Search(n-start, func(i int) bool {
+		e := l.idx.at(start + i)
+		return e.seq >= p.Seq && !e.control()
+	})
+	if i >= n || l.idx.at(i).pos() != p {
+		return 0, false
+	}
+	return Cursor(l.begin(i)), true
+}
+
+// extent is what a log holds of its present life.
+type extent struct {
+	floor, last broker.Position // below the first event, and the last one
+	from, head  Cursor
+	events      int
+	density     uint64 // sequences per event, 0 = unknown
+}
+
+func (l *Log) extent() extent {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	start, n := l.eraStart(), max(l.visible, l.eraStart())
+	x := extent{floor: l.eraFloor(), last: l.newest(n), from: Cursor(l.begin(start)), head: Cursor(l.begin(n))}
+	if n > start {
+		x.events = int(l.idx.at(n-1).ord - l.ordBefore(start))
+	}
+	if x.events >= 16 {
+		first := l.idx.at(start).seq
+		x.density = max(1, (x.last.Seq-min(first, x.last.Seq))/uint64(x.events))
+	}
+	return x
 }

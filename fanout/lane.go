@@ -1,0 +1,170 @@
+package fanout
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"hash/fnv"
+	"sync"
+	"time"
+
+	"sluice/internal/broker"
+)
+
+const laneBuffer = 256
+
+// lane fills the logs of its feeds from its own live connection. It never waits for
+// a broker read or a reader.
+type lane struct {
+	hub  *Hub
+	live broker.Live
+
+	mu    sync.RWMutex // guards feeds
+	feeds map[broker.FeedID]*Feed
+}
+
+func (h *Hub) laneOf(f broker.FeedID) *lane {
+	sum := fnv.New32a()
+	sum.Write([]byte(f.API))
+	sum.Write([]byte{0})
+	sum.Write([]byte(f.Key))
+	return h.lanes[sum.Sum32()%uint32(len(h.lanes))]
+}
+
+// add subscribes to f's live events. The hub may drop f meanwhile, and even hold the
+// same feed anew: a subscription that nobody has a use for is ended.
+func (l *lane) add(ctx context.Context, f *Feed) error {
+	l.mu.Lock()
+	l.feeds[f.id] = f
+	l.mu.Unlock()
+	err := l.live.Add(ctx, f.id)
+	if f.gone() {
+		l.remove(f)
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.feeds[f.id] == nil {
+		l.live.Remove(f.id)
+		return ErrUnavailable
+	}
+	return err
+}
+
+func (l *lane) remove(f *Feed) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.feeds[f.id] == f {
+		delete(l.feeds, f.id)
+		l.live.Remove(f.id)
+	}
+}
+
+func (l *lane) find(id broker.FeedID) *Feed {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	return l.feeds[id]
+}
+
+func (l *lane) all() []*Feed {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	fs := make([]*Feed, 0, len(l.feeds))
+	for _, f := range l.feeds {
+		fs = append(fs, f)
+	}
+	return fs
+}
+
+// run drains the live connection until ctx ends: all that waits is appended, then
+// published once per feed.
+func (l *lane) run(ctx context.Context) error {
+	buf := make([]broker.Delivery, laneBuffer)
+	var grown []*Feed
+	for {
+		n, err := l.live.Next(ctx, buf)
+		if err != nil {
+			if ctx.Err() != nil || errors.Is(err, context.Canceled) {
+				return nil
+			}
+			return fmt.Errorf("lane: %w", err)
+		}
+		now := time.Now()
+		for i := range buf[:n] {
+			d := &buf[i]
+			if d.Kind == broker.KindDirty && d.Feed == (broker.FeedID{}) {
+				l.cut()
+				continue
+			}
+			f := l.find(d.Feed)
+			if f != nil && f.handle(d, now) && !f.unread {
+				f.unread = true // the lane's own mark
+				grown = append(grown, f)
+			}
+		}
+		for i, f := range grown {
+			f.publish(now)
+			f.unread = false
+			grown[i] = nil
+		}
+		grown = grown[:0]
+		clear(buf[:n])
+	}
+}
+
+// publish makes what the lane appended visible.
+func (f *Feed) publish(now time.Time) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.log.Publish()
+	f.hub.met.age(now.Sub(time.UnixMicro(f.cur.Micros)))
+}
+
+// cut: any feed may have missed something. Those that are being read are read once
+// more, of the others a sweep finds which moved.
+func (l *lane) cut() {
+	for _, f := range l.all() {
+		f.mu.Lock()
+		f.overflowed = true
+		f.mu.Unlock()
+	}
+	l.hub.spawn(func(ctx context.Context) { l.hub.sweep(ctx, l.all()) })
+}
+
+// sweep compares the newest event of each feed with the broker's and repairs those
+// that differ.
+func (h *Hub) sweep(ctx context.Context, feeds []*Feed) {
+	byAPI := map[string][]*Feed{}
+	for _, f := range feeds {
+		byAPI[f.id.API] = append(byAPI[f.id.API], f)
+	}
+	for api, fs := range byAPI {
+		ids := make([]broker.FeedID, len(fs))
+		cur := make([]broker.Position, len(fs))
+		for i, f := range fs {
+			ids[i] = f.id
+			f.mu.Lock()
+			cur[i] = f.cur
+			f.mu.Unlock()
+		}
+		last := make([]broker.Position, len(fs))
+		for pause := backoff(0); ; {
+			err := h.direct.LastOf(ctx, api, ids, last)
+			if err == nil {
+				break
+			}
+			if sleep(ctx, pause.next(5*time.Second)) != nil {
+				return
+			}
+		}
+		for i, f := range fs {
+			if last[i] == cur[i] || last[i].IsZero() {
+				continue
+			}
+			f.mu.Lock()
+			if f.phase == phaseSynced && (last[i].Seq > f.cur.Seq || last[i].Seq == f.cur.Seq && last[i] != f.cur) {
+				f.dirty("sweep")
+			}
+			f.mu.Unlock()
+		}
+	}
+}

@@ -1,0 +1,93 @@
+package fanout
+
+import (
+	"errors"
+	"sync/atomic"
+	"time"
+
+	"sluice/internal/broker"
+)
+
+// Errors of Hub.Join. Any other is unexpected and means unavailable, too.
+var (
+	ErrUnavailable = errors.New("feed unavailable")  // broker unreachable, not ready in time, or shutting down
+	ErrNoSuchFeed  = errors.New("no such feed")      // refused by its owner, or the upstream says 404 or 410
+	ErrRefusedCap  = errors.New("too many feeds")    // the API has as many on-demand feeds as it may
+	ErrOverloaded  = errors.New("no room for feeds") // this node's memory is taken
+)
+
+// AtKind says where a client wants to begin.
+type AtKind uint8
+
+// Kinds of start.
+const (
+	AtLive     AtKind = iota // the next event
+	AtID                     // behind the event whose id it presents
+	AtBadID                  // it presents something that is no id: told, then Else
+	AtSince                  // the first event at or after a time
+	AtEarliest               // the first event kept
+	AtLast                   // the newest N events
+)
+
+// At is a start.
+type At struct {
+	Kind   AtKind
+	Pos    broker.Position // AtID; a zero Seq is a bookmark: events later than Micros
+	Micros int64           // AtSince
+	N      int             // AtLast, 1–1,000
+}
+
+// Retention is what a topic keeps, which may be less than its API's stream does.
+// Zero values keep what the stream keeps.
+type Retention struct {
+	MaxAge    time.Duration
+	MaxEvents int64
+}
+
+// Want is one client's wish.
+type Want struct {
+	Feed     broker.FeedID
+	Demand   broker.Demand // names the feed for its owner
+	OnDemand bool          // the feed is open only while somebody wants it
+	Framing  Framing
+	At       At
+	Else     At // where to begin if At's id is useless; never AtID or AtBadID
+	// MaxEvents and MaxBytes bound what one resume carries; 0 = no bound.
+	MaxEvents int64
+	MaxBytes  int64
+	Retention Retention
+	// Linger keeps the feed's log after its last subscriber. 0 = the hub's default;
+	// negative closes at once.
+	Linger time.Duration
+}
+
+// Results of a join, for logs and metrics.
+const (
+	ResultExact   = "exact"
+	ResultExpired = "expired"
+	ResultReset   = "reset"
+	ResultUnknown = "unknown"
+	ResultLimit   = "limit"
+	ResultNone    = "none" // no id was presented
+)
+
+// Joined is one client's place in a feed. Release it once the client is gone.
+type Joined struct {
+	Feed *Feed
+	// Log is the feed's log of the framing wanted.
+	Log   *Log
+	Start Start
+	// Gap is the encoded gap that belongs into the head, behind the retry line; nil
+	// = none. It is never wrapped in a chunk. Start.Gap is nil.
+	Gap    []byte
+	Result string
+
+	released atomic.Bool
+}
+
+// Release gives the place up; further calls do nothing. It never blocks.
+func (j *Joined) Release() {
+	if !j.released.Swap(true) {
+		j.Feed.hub.release(j.Feed)
+	}
+}
