@@ -1,6 +1,7 @@
 package ingest
 
 import (
+	"cmp"
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/base64"
@@ -63,16 +64,16 @@ func (o *outlets) sweep() {
 }
 
 // define makes the definition of the feed that r leads to.
-func (o *outlets) define(r catalog.Route, linger time.Duration) *def {
+func (o *outlets) define(r catalog.Route) *def {
 	api, t := r.API, r.Topic
 	up := api.Spec.Upstream
 	d := &def{
 		ref: r.Ref(), api: api.ID(), topic: t.Name,
 		path:   broker.CanonicalPath(r.FeedPath, r.FeedQuery),
 		always: t.AlwaysOn(),
-		linger: pick(t.Linger, linger), maxAge: pick(t.Retention.MaxAge, api.Retention().MaxAge),
+		linger: t.Linger, maxAge: t.Retention.MaxAge,
 		resume: string(up.Resume), park: up.On204 != catalog.On204Retry,
-		target: upstream.Target{URL: r.Upstream, Idle: pick(up.Idle, o.cfg.Idle), Assembly: o.cfg.Assembly,
+		target: upstream.Target{URL: r.Upstream, Idle: up.Idle, Assembly: o.cfg.Assembly,
 			MaxEvent: int(o.cfg.MaxEvent)},
 	}
 	d.id = d.ref.ID()
@@ -100,17 +101,6 @@ func (o *outlets) define(r catalog.Route, linger time.Duration) *def {
 		d.broken = &upstream.Error{State: upstream.StateTLS, Pace: upstream.PaceMax, Why: clip(err.Error())}
 	}
 	return d
-}
-
-// pick returns v, or def if v says nothing. A negative v means 0.
-func pick(v, def time.Duration) time.Duration {
-	switch {
-	case v < 0:
-		return 0
-	case v == 0:
-		return def
-	}
-	return v
 }
 
 func (o *outlets) limiter(origin string) *rate.Limiter {
@@ -164,7 +154,7 @@ func (o *outlets) named(name string) (string, error) {
 
 // clientFor returns the client for one way of connecting.
 func (o *outlets) clientFor(up catalog.Upstream) (*upstream.Client, error) {
-	timeout := pick(up.ConnectTimeout, o.cfg.ConnectTimeout)
+	timeout := cmp.Or(up.ConnectTimeout, o.cfg.ConnectTimeout)
 	t := up.TLS
 	key := fmt.Sprintf("%s %q %q %q %t", timeout, t.CA, t.ClientCert, t.ServerName, t.InsecureSkipVerify)
 	if c := o.clients[key]; c != nil {

@@ -118,7 +118,7 @@ func (s *Supervisor) open(hard context.Context, want broker.Demand, edge, boot s
 	if len(s.feeds) >= s.maxFeeds || s.onDemand(ref) >= r.API.Spec.Limits.MaxFeeds {
 		return nil, refusedCap
 	}
-	f = s.start(hard, s.out.define(r, s.linger))
+	f = s.start(hard, s.out.define(r))
 	s.wants(f, edge, boot)
 	return f, ""
 }

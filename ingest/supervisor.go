@@ -45,7 +45,6 @@ type Deps struct {
 type Supervisor struct {
 	node
 	maxFeeds int
-	linger   time.Duration
 	catalog  catalog.Store
 	plan     lease.Planner
 	out      outlets // owned by Run's loop
@@ -97,7 +96,7 @@ func New(cfg config.Ingest, up config.Upstream, d Deps) (*Supervisor, error) {
 		d.Secret = envSecret
 	}
 	d.Boot = cmp.Or(d.Boot, fmt.Sprintf("%x", d.Clock.Now().UnixMicro()))
-	s := &Supervisor{maxFeeds: cfg.Demand.MaxFeeds, linger: cfg.Demand.Linger, catalog: d.Catalog, plan: lease.Alone{},
+	s := &Supervisor{maxFeeds: cfg.Demand.MaxFeeds, catalog: d.Catalog, plan: lease.Alone{},
 		asks: make(chan demand, askQueue), drains: make(chan struct{}), stopped: make(chan struct{}),
 		exits: make(chan *feed), feeds: make(map[broker.FeedID]*feed)}
 	s.cfg, s.backoff, s.writer, s.bus, s.clock = cfg, up.Backoff, d.Writer, d.Bus, d.Clock
@@ -225,7 +224,7 @@ func (s *Supervisor) apply(hard context.Context, snap *catalog.Snapshot) {
 	s.out.sweep()
 	always := make(map[broker.FeedID]*def)
 	for _, r := range snap.AlwaysOn() {
-		d := s.out.define(r, s.linger)
+		d := s.out.define(r)
 		if s.plan.Mine(d.id) {
 			always[d.id] = d
 		}
@@ -267,7 +266,7 @@ func (s *Supervisor) demanded(f *feed) *def {
 	if err != nil || r.API.Topic(old.topic) == nil || !s.plan.Mine(old.id) {
 		return nil
 	}
-	return s.out.define(r, s.linger)
+	return s.out.define(r)
 }
 
 func (s *Supervisor) start(hard context.Context, d *def) *feed {
