@@ -22,6 +22,9 @@ const (
 	End   = "end"
 )
 
+// Quiesced is the cause of an end at which the client was to have every event: nothing more was produced, and it had time.
+const Quiesced = "quiesced"
+
 // Fact is one thing that happened in a run: a line of JSON in a fact file. Which fields count depends on Kind.
 type Fact struct {
 	Kind string `json:"k"`
@@ -36,7 +39,8 @@ type Fact struct {
 	// produced, got: an unbroken run of events; stored, connect: N0 alone.
 	N0 uint64 `json:"n0,omitempty"`
 	N1 uint64 `json:"n1,omitempty"`
-	// got: sequences of the run's first and last event, the last one's id, and Digest over all ids (see Digest).
+	// got: sequences of the run's first and last event, the last one's id, and the Digest of all. gap, odd: ID1 is its own
+	// id, if it has one.
 	Seq0   uint64 `json:"seq0,omitempty"`
 	Seq1   uint64 `json:"seq1,omitempty"`
 	ID1    string `json:"id1,omitempty"`
