@@ -1,0 +1,323 @@
+//go:build linux
+
+package shard
+
+import (
+	"math"
+
+	"sluice/fanout"
+)
+
+// maxOwed bounds what may be copied for one client.
+const maxOwed = 64 << 10
+
+// save makes a client that reads the log independent of it: the rest of a half-sent
+// event is copied, and what the client then has is remembered. With policy drop there
+// is nowhere else to go on.
+func (s *shard) save(slot uint32, e *entry) {
+	if s.classes[e.class].policy == fanout.Drop {
+		return
+	}
+	if e.flags&flagExtra != 0 {
+		x := s.side[slot]
+		if x.block != nil || x.then != thenGoOn {
+			return
+		}
+		x.saved = false
+	}
+	l := s.rosters[e.log]
+	m := s.markAt(l, e.cursor)
+	if !m.Held && e.cursor == l.seen {
+		m = l.done
+	}
+	if !m.Held {
+		return
+	}
+	rest := int(m.Next - e.cursor)
+	if rest > maxOwed {
+		return
+	}
+	x := s.extra(slot, e)
+	if rest > 0 {
+		b, held := l.log.View().Bytes(e.cursor, rest)
+		if !held || len(b) != rest {
+			return
+		}
+		x.owed, x.half = append(x.owed, b...), true
+		e.cursor += fanout.Cursor(rest)
+		e.extra -= uint64(rest)
+		m = s.markAt(l, e.cursor)
+	}
+	x.saved, x.at = true, m
+}
+
+// checkWatched judges every blocked client, once per tick.
+func (s *shard) checkWatched() {
+	kept := 0
+	for i := 0; i < len(s.watched); i++ {
+		r := s.watched[i]
+		e := s.slab.at(r.slot)
+		if e.gen != r.gen {
+			continue
+		}
+		if e.state == stBlocked {
+			s.judge(r.slot, e)
+		}
+		if e.gen != r.gen {
+			continue
+		}
+		if e.state != stBlocked {
+			e.flags &^= flagWatched
+			continue
+		}
+		s.watched[kept] = r
+		kept++
+	}
+	s.watched = s.watched[:kept]
+}
+
+// judge holds a blocked client against its limits. Those of lag are for clients that
+// were live: who reads backlog answers to the stall and to being overrun only.
+func (s *shard) judge(slot uint32, e *entry) {
+	c := &s.classes[e.class]
+	if s.tick-max(e.block, e.sent) >= c.stall {
+		s.drop(slot, e, fanout.EndStall, true)
+		return
+	}
+	if e.flags&flagExtra != 0 {
+		if x := s.side[slot]; x.block != nil || x.then != thenGoOn {
+			return
+		}
+	}
+	log := s.rosters[e.log].log
+	v := log.View()
+	if e.cursor < v.Floor() {
+		s.slow(slot, e)
+		return
+	}
+	if c.policy == fanout.Backlog || e.flags&flagCaught == 0 {
+		return
+	}
+	lag := uint64(v.Head() - e.cursor)
+	switch {
+	case lag <= c.softLag:
+		e.soft = 0
+	case e.soft == 0:
+		e.soft = s.tick
+	}
+	switch {
+	case lag > c.lag, e.soft != 0 && s.tick-e.soft >= c.softTime:
+		s.slow(slot, e)
+	case c.maxAge > 0:
+		if m := log.Mark(e.cursor); m.NextPos.Micros > 0 && s.now.UnixMicro()-m.NextPos.Micros > c.maxAge.Microseconds() {
+			s.slow(slot, e)
+		}
+	}
+}
+
+// slow does what the policy says about a client at a limit or below the floor.
+func (s *shard) slow(slot uint32, e *entry) {
+	policy := s.classes[e.class].policy
+	if e.flags&flagSlow == 0 {
+		e.flags |= flagSlow
+		s.stats.slow[policy]++
+	}
+	if e.flags&flagExtra == 0 || !s.side[slot].saved {
+		s.save(slot, e)
+	}
+	if e.flags&flagExtra == 0 || !s.side[slot].saved {
+		s.shut(slot, e, fanout.EndSlow) // drop, or nobody knows what it has
+		return
+	}
+	e.flags &^= flagCaught
+	e.soft = 0
+	s.side[slot].then = thenSkip
+	if policy == fanout.Backlog {
+		s.side[slot].then = thenAsk
+	}
+}
+
+// skip lets a client go on behind the newest event, told of what it misses. It runs
+// once the client can take bytes again, so the newest event is that of now.
+func (s *shard) skip(slot uint32, e *entry, x *extra) {
+	x.then = thenGoOn
+	log := s.rosters[e.log].log
+	head := log.View().Head()
+	at := log.Mark(head)
+	missed := at.Ord - x.at.Ord
+	if head <= e.cursor || missed == 0 {
+		return // it has all there is
+	}
+	gap := fanout.AppendGap(nil, fanout.Gap{Reason: fanout.GapSlow, From: x.at.Pos, Missed: uint64(missed)})
+	x.owed = appendFramed(x.owed, gap, e.flags)
+	x.saved = false
+	e.extra -= uint64(head - e.cursor)
+	e.events -= missed
+	e.cursor = head
+	s.gaps[slot]++
+	s.stats.gaps++
+}
+
+// maxRounds is how many blocks a client may read without coming nearer to the log.
+const maxRounds = 16
+
+// ask has the feed find where a client goes on that read its block, or that the log
+// overran. The answer is a message.
+func (s *shard) ask(slot uint32, e *entry, x *extra) {
+	l := s.rosters[e.log]
+	if x.block != nil {
+		e.events += x.block.MarkAt(len(x.block.Bytes)).Ord
+		x.at = fanout.Mark{Pos: x.block.Last, Held: true}
+		x.block = nil
+	} else {
+		s.fromLog(e, x.at)
+	}
+	x.then, x.saved = asked, false
+	e.state = stWaiting
+	var far uint64
+	if floor := l.log.FloorPos(); floor.Seq > x.at.Pos.Seq {
+		far = floor.Seq - x.at.Pos.Seq
+	}
+	switch {
+	case far < x.best || x.best == 0:
+		x.best, x.tries = far, 0
+	default:
+		x.tries++
+	}
+	if l.next == nil {
+		s.tell(slot, e, fanout.EndUnavailable)
+		return
+	}
+	if x.tries >= maxRounds {
+		s.shut(slot, e, fanout.EndSlow)
+		return
+	}
+	framing := fanout.Identity
+	if e.flags&flagChunked != 0 {
+		framing = fanout.Chunked
+	}
+	gen := e.gen
+	l.next.ResumeAsync(x.at.Pos, framing, func(at fanout.Start, err error) {
+		s.in.put(message{answer: &answer{slot: slot, gen: gen, start: at, err: err}})
+	})
+}
+
+// answered lets a client go on where the feed said.
+func (s *shard) answered(a *answer) {
+	e := s.slab.at(a.slot)
+	if e.gen != a.gen || e.flags&flagExtra == 0 {
+		return
+	}
+	x := s.side[a.slot]
+	if x.then != asked || e.state == stClosing {
+		return
+	}
+	if a.err != nil {
+		s.tell(a.slot, e, fanout.EndUnavailable)
+		return
+	}
+	pos := x.at.Pos
+	s.startAt(e, x, a.start)
+	if len(a.start.Gap) > 0 {
+		s.gaps[a.slot]++
+	}
+	x.at.Pos = pos
+	if x.block == nil {
+		x.at = s.markAt(s.rosters[e.log], e.cursor)
+		x.saved = x.at.Held
+		if !x.saved { // trimmed meanwhile
+			x.at = fanout.Mark{Pos: pos, Ord: x.at.Ord, Held: true}
+			x.then = thenAsk
+		}
+	}
+	if e.state == stWaiting {
+		s.advance(a.slot, e)
+	}
+}
+
+// sendBlock sends one slice of the client's block. It reports whether to go on.
+func (s *shard) sendBlock(slot uint32, e *entry, x *extra, budget *int) bool {
+	if x.off >= len(x.block.Bytes) {
+		x.then = thenAsk
+		return true
+	}
+	end := min(len(x.block.Bytes), x.off+*budget)
+	granted := 0
+	if e.flags&flagMetered != 0 {
+		if to, n := x.block.Boundary(x.off, end, math.MaxInt); n > 0 {
+			if granted = s.slab.meter(slot).Take(n); granted == 0 {
+				s.parkDry(slot, e)
+				return false
+			}
+			if end = to; granted < n {
+				end, _ = x.block.Boundary(x.off, to, granted)
+			}
+		}
+	}
+	b := x.block.Bytes[x.off:end]
+	before := x.block.MarkAt(x.off).Ord
+	n, errno := send(e.fd, b)
+	s.stats.sends++
+	if n > 0 {
+		x.off += n
+		e.extra += uint64(n)
+		e.sent = s.tick
+		*budget -= n
+		s.stats.bytes += uint64(n)
+	}
+	sent := x.block.MarkAt(x.off).Ord - before
+	s.stats.events += uint64(sent)
+	if granted > 0 && n < len(b) {
+		s.slab.meter(slot).Give(granted - int(sent))
+	}
+	if n == len(b) && errno == 0 {
+		return true
+	}
+	s.fellShort(slot, e, 0, errno)
+	return false
+}
+
+// grant asks the client's meter for the events of b and returns what may be sent, and
+// how many events were taken. An entry longer than b is paid with its last piece.
+func (s *shard) grant(slot uint32, e *entry, b []byte) ([]byte, int) {
+	log := s.rosters[e.log].log
+	limit := e.cursor + fanout.Cursor(len(b))
+	to, n := log.Boundary(e.cursor, limit, math.MaxInt)
+	if n == 0 {
+		return b, 0
+	}
+	granted := s.slab.meter(slot).Take(n)
+	if granted == 0 {
+		return nil, 0
+	}
+	if granted < n {
+		to, _ = log.Boundary(e.cursor, to, granted)
+	}
+	return b[:to-e.cursor], granted
+}
+
+// parkDry puts a client aside until its meter has more.
+func (s *shard) parkDry(slot uint32, e *entry) {
+	e.state = stParked
+	s.save(slot, e)
+	if e.flags&flagDry == 0 {
+		e.flags |= flagDry
+		s.dry = append(s.dry, ref{slot, e.gen})
+	}
+}
+
+// retryDry asks the meters of all parked clients again, once per tick.
+func (s *shard) retryDry() {
+	list := s.dry
+	s.dry = nil
+	for _, r := range list {
+		e := s.slab.at(r.slot)
+		if e.gen != r.gen {
+			continue
+		}
+		e.flags &^= flagDry
+		if e.state == stParked {
+			s.advance(r.slot, e)
+		}
+	}
+}

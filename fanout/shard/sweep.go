@@ -1,0 +1,162 @@
+//go:build linux
+
+package shard
+
+import (
+	"time"
+
+	"sluice/fanout"
+)
+
+const (
+	sweepRound = 50   // ticks in which every slot is looked at
+	sweepFloor = 8192 // slots looked at per tick at least
+)
+
+const (
+	heartbeat      = ":\n"
+	heartbeatChunk = "2\r\n:\n\r\n"
+)
+
+// planSweep says how many slots this tick's sweep looks at: all of a small slab, a
+// fiftieth of a large one, so that heartbeats of many silent clients are spread.
+func (s *shard) planSweep(passed uint32) {
+	share := max(s.slab.top/sweepRound+1, sweepFloor)
+	s.sweepLeft = min(s.slab.top, s.sweepLeft+share*min(passed, sweepRound))
+}
+
+// sweep looks at the next slots. It reports whether some of this tick are left.
+func (s *shard) sweep() bool {
+	sends := turnSends
+	for visits := turnSweep; visits > 0 && sends > 0 && s.sweepLeft > 0; visits-- {
+		if s.sweepAt >= s.slab.top {
+			s.sweepAt = 0
+		}
+		slot := s.sweepAt
+		s.sweepAt++
+		s.sweepLeft--
+		e := s.slab.at(slot)
+		if e.state == stFree || e.state == stClosing {
+			continue
+		}
+		if e.end != 0 && s.tick >= e.end {
+			sends--
+			s.tell(slot, e, fanout.EndLifetime)
+			continue
+		}
+		if s.tick-e.sent >= s.classes[e.class].heartbeats && e.state != stBlocked {
+			sends--
+			s.beat(slot, e)
+		}
+	}
+	return s.sweepLeft > 0
+}
+
+// beat sends a heartbeat to a client that stands between entries. What the socket
+// does not take is owed; that it took nothing starts the stall clock.
+func (s *shard) beat(slot uint32, e *entry) {
+	if !s.betweenEntries(slot, e) {
+		return
+	}
+	b := heartbeat
+	if e.flags&flagChunked != 0 {
+		b = heartbeatChunk
+	}
+	s.scratch = append(s.scratch[:0], b...)
+	n, errno := send(e.fd, s.scratch)
+	s.stats.sends++
+	if n == len(b) {
+		e.sent = s.tick
+		e.extra += uint64(n)
+		s.stats.bytes += uint64(n)
+		return
+	}
+	if n > 0 {
+		e.sent = s.tick
+		e.extra += uint64(n)
+		x := s.extra(slot, e)
+		x.owed = append(x.owed, b[n:]...)
+	}
+	s.fellShort(slot, e, 0, errno)
+}
+
+func (s *shard) betweenEntries(slot uint32, e *entry) bool {
+	if e.flags&flagExtra != 0 {
+		x := s.side[slot]
+		switch {
+		case len(x.owed) > 0:
+			return false
+		case x.block != nil:
+			return int(x.block.MarkAt(x.off).Next) == x.off
+		case x.then != thenGoOn:
+			return true
+		}
+	}
+	l := s.rosters[e.log]
+	if e.cursor == l.seen || e.cursor == l.log.View().Head() {
+		return true
+	}
+	m := l.log.Mark(e.cursor)
+	return m.Held && m.Next == e.cursor
+}
+
+// cut is one Engine.Cut or Drain in one shard.
+type cut struct {
+	why   func(meta uint32) fanout.Reason
+	over  time.Duration
+	drain bool // who joins from now on is ended too
+
+	next, top uint32 // slots still to look at
+	total     int    // clients when it began
+	asked     int    // clients looked at
+	from, to  uint32 // ticks
+}
+
+func (s *shard) beginCut(c *cut) {
+	s.draining = s.draining || c.drain
+	c.top, c.total = s.slab.top, s.slab.live
+	c.from, c.to = s.tick, s.tick+ticks(c.over)
+	s.cuts = append(s.cuts, c)
+}
+
+// runCuts goes on with the cuts. It reports whether some of this tick are left.
+func (s *shard) runCuts() bool {
+	more := false
+	kept := s.cuts[:0]
+	for _, c := range s.cuts {
+		more = s.runCut(c) || more
+		if c.next < c.top {
+			kept = append(kept, c)
+		}
+	}
+	clear(s.cuts[len(kept):])
+	s.cuts = kept
+	return more
+}
+
+// runCut looks at clients until as many are looked at as should be by this tick.
+func (s *shard) runCut(c *cut) bool {
+	goal := c.total
+	if s.tick < c.to {
+		goal = c.total * int(s.tick-c.from+1) / int(c.to-c.from+1)
+	}
+	last := s.tick >= c.to // then the rest, whatever the count
+	ends := turnEnds
+	for visits := turnSweep; c.next < c.top && (last || c.asked < goal); visits-- {
+		if visits == 0 || ends == 0 {
+			return true
+		}
+		slot := c.next
+		c.next++
+		e := s.slab.at(slot)
+		if e.state == stFree || e.state == stClosing {
+			continue
+		}
+		c.asked++
+		if r := c.why(e.meta); r != "" {
+			ends--
+			s.tell(slot, e, r)
+		}
+	}
+	return false
+}
