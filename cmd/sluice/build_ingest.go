@@ -1,0 +1,38 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+
+	"sluice/ingest"
+	"sluice/internal/outbound"
+	"sluice/internal/version"
+)
+
+// nodeName is what other nodes and beacons call this one.
+func nodeName() string {
+	if host, err := os.Hostname(); err == nil && host != "" {
+		return host
+	}
+	return "sluice"
+}
+
+// buildIngest makes and starts the part that reads upstreams.
+func (p *process) buildIngest(ctx context.Context) error {
+	own, err := p.broker.Admin().Bucket(ctx, "own", 1)
+	if err != nil {
+		return withCode(exitFailed, fmt.Errorf("bucket own: %w", err))
+	}
+	sup, err := ingest.New(p.cfg.Ingest, p.cfg.Upstream, ingest.Deps{
+		Node: nodeName(), Catalog: p.store, Writer: p.broker.Writer(), Bus: p.broker.Bus(), Own: own,
+		Guard:   outbound.NewGuard(p.cfg.Upstream.AllowCIDRs),
+		Product: "sluice/" + version.Read().Version, Log: p.log, Metrics: p.reg,
+	})
+	if err != nil {
+		return withCode(exitFailed, err)
+	}
+	p.ingest = sup
+	p.start("ingest", sup.Run)
+	return nil
+}

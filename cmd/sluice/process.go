@@ -1,0 +1,159 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"runtime"
+	"time"
+
+	"github.com/KimMachineGun/automemlimit/memlimit"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"sluice/config"
+	"sluice/edge"
+	"sluice/ingest"
+	"sluice/internal/broker"
+	"sluice/internal/obs"
+	"sluice/internal/version"
+)
+
+// process is one running sluice: its parts and how to stop them, last started first.
+type process struct {
+	cfg    config.Config
+	log    *slog.Logger
+	reg    *prometheus.Registry
+	health *obs.Health
+	store  reloader
+	group  *group
+	broker *broker.Node
+	ingest *ingest.Supervisor // nil without role ingest
+	edge   *edge.Server       // nil without role edge
+	opsAt  net.Addr           // nil without an ops listener
+
+	stops   []func()
+	stopOps func()
+}
+
+// build makes and starts every part. On error what was started is stopped again.
+func build(ctx context.Context, e env, cfg config.Config, store reloader) (*process, error) {
+	p := &process{cfg: cfg, store: store, group: newGroup(), health: &obs.Health{}, stopOps: func() {}}
+	v := version.Read()
+	p.reg = obs.NewRegistry(v.Version, v.Commit)
+	out, _ := e.stderr.(*os.File)
+	log, err := obs.NewLogger(obs.LogConfig{
+		Level: cfg.Log.Level, Format: cfg.Log.Format, Out: out, Limiter: obs.NewLimiter(time.Now, p.reg),
+	})
+	if err != nil {
+		return nil, withCode(exitInvalid, err)
+	}
+	p.log = log
+	limitResources(cfg, log)
+	steps := []func(context.Context) error{p.buildOps, p.buildBroker, p.buildControl}
+	if cfg.Has(config.RoleIngest) {
+		steps = append(steps, p.buildIngest)
+	}
+	if cfg.Has(config.RoleEdge) {
+		steps = append(steps, p.buildEdge)
+	}
+	for _, step := range steps {
+		if err := step(ctx); err != nil {
+			_ = p.shutdown()
+			return nil, err
+		}
+	}
+	return p, nil
+}
+
+// limitResources sets what Go's runtime may use: one P more than shards, so that the network poller is never starved by
+// busy shards, and three quarters of the container's memory.
+func limitResources(cfg config.Config, log *slog.Logger) {
+	if os.Getenv("GOMAXPROCS") == "" {
+		runtime.GOMAXPROCS(shardCount(cfg) + 1)
+	}
+	if os.Getenv("GOMEMLIMIT") == "" {
+		limit, err := memlimit.Set(memlimit.WithRatio(0.75),
+			memlimit.WithProvider(memlimit.ApplyFallback(memlimit.FromCgroup, memlimit.FromSystem)))
+		if err != nil {
+			log.Debug("no memory limit set", "error", err)
+		} else {
+			log.Debug("memory limit set", "bytes", limit)
+		}
+	}
+}
+
+// shardCount is how many shards own client sockets: as set, else one per CPU that this process may use.
+func shardCount(cfg config.Config) int {
+	if cfg.Fanout.Shards > 0 {
+		return cfg.Fanout.Shards
+	}
+	return min(runtime.NumCPU(), 64)
+}
+
+// start runs f as a component and remembers how to stop it.
+func (p *process) start(name string, f func(context.Context) error) {
+	p.stops = append(p.stops, p.group.start(name, f))
+}
+
+// buildOps opens the ops listener first, so that a start that takes long can be watched.
+func (p *process) buildOps(ctx context.Context) error {
+	if p.cfg.Ops.Addr == "" {
+		return nil
+	}
+	mux := obs.NewMux(p.health, p.reg, version.Read())
+	mux.HandleFunc("GET /feeds", p.serveFeeds)
+	ops, err := obs.ListenOps(ctx, p.cfg.Ops.Addr, mux, p.log)
+	if err != nil {
+		return bindError(err, p.log)
+	}
+	p.opsAt = ops.Addr()
+	p.stopOps = p.group.start("ops listener", ops.Run)
+	return nil
+}
+
+// serveFeeds answers GET /feeds: every feed that this node ingests, with its upstream's state.
+func (p *process) serveFeeds(w http.ResponseWriter, _ *http.Request) {
+	feeds := []ingest.FeedStatus{}
+	if p.ingest != nil {
+		feeds = append(feeds, p.ingest.Feeds()...)
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Cache-Control", "no-store")
+	enc := json.NewEncoder(w)
+	enc.SetIndent("", "  ")
+	_ = enc.Encode(map[string]any{"feeds": feeds})
+}
+
+// buildBroker connects to the broker, or starts the embedded one.
+func (p *process) buildBroker(ctx context.Context) error {
+	b := p.cfg.Broker
+	tlsConf, err := brokerTLS(b)
+	if err != nil {
+		return withCode(exitInvalid, err)
+	}
+	node, err := broker.Open(ctx, broker.Config{
+		Dir: filepath.Join(p.cfg.Data, "nats"), URLs: b.URLs, CredsFile: b.Credentials, TLS: tlsConf,
+		Durability: string(b.Durability), MaxMemory: int64(b.Store.MaxMemory), MaxStore: int64(b.Store.MaxBytes),
+		MaxEvent: int(p.cfg.Upstream.MaxEvent),
+	}, p.log, p.reg)
+	if err != nil {
+		return withCode(exitFailed, fmt.Errorf("broker: %w", err))
+	}
+	p.broker = node
+	p.health.Ready("broker", func() (obs.Grade, string) {
+		l := node.Link()
+		switch {
+		case l.Up:
+			return obs.OK, ""
+		case time.Since(l.Since) < 10*time.Second:
+			return obs.Degraded, "link lost: " + l.Why
+		}
+		return obs.Failed, "link lost since " + l.Since.Format(time.RFC3339) + ": " + l.Why
+	})
+	return nil
+}

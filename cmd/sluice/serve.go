@@ -1,0 +1,178 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"syscall"
+	"time"
+
+	"github.com/coreos/go-systemd/v22/daemon"
+	"github.com/spf13/cobra"
+
+	"sluice/config"
+	"sluice/config/catalog"
+)
+
+// closeTimeout bounds what is left to do once all streams have ended.
+const closeTimeout = 15 * time.Second
+
+func newServe(e env) *cobra.Command {
+	c := &cobra.Command{
+		Use:   "serve",
+		Short: "Run the gateway",
+		Long: "serve runs the roles of this process: edge, ingest and control in one by default, with NATS JetStream embedded.\n" +
+			"SIGTERM drains and ends with 0, a second one ends at once; SIGHUP reads definitions and certificates again.",
+		Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			cfg, warnings, err := loadSettings(c, e, "")
+			if err != nil {
+				return err
+			}
+			store, err := openCatalog(cfg)
+			if err != nil {
+				return withCode(exitInvalid, err)
+			}
+			return serve(c.Context(), e, cfg, warnings, store, nil)
+		},
+	}
+	addSettings(c)
+	return c
+}
+
+// reloader is a catalog that can be read again.
+type reloader interface {
+	catalog.Store
+	Reload(ctx context.Context) (catalog.Diff, error)
+}
+
+// fixedCatalog is a catalog that stays as it is: reading it again changes nothing.
+type fixedCatalog struct{ *catalog.StaticStore }
+
+func (fixedCatalog) Reload(context.Context) (catalog.Diff, error) { return catalog.Diff{}, nil }
+
+// openCatalog loads the API definitions, or an empty catalog if no folder is set.
+func openCatalog(cfg config.Config) (reloader, error) {
+	if cfg.Catalog.APIs == "" {
+		return openFixed(cfg)
+	}
+	return catalog.OpenDir(cfg.Catalog.APIs, catalog.OptionsFrom(cfg))
+}
+
+// openFixed makes a catalog of definitions given as bytes.
+func openFixed(cfg config.Config, sources ...catalog.Source) (reloader, error) {
+	store, err := catalog.NewStatic(catalog.OptionsFrom(cfg), sources...)
+	return fixedCatalog{store}, err
+}
+
+// serve builds the process, runs it until a signal or a failure and takes it down in order. ready, if not nil, is called
+// once everything listens.
+func serve(ctx context.Context, e env, cfg config.Config, warnings []config.Warning, store reloader, ready func(*process)) error {
+	p, err := build(ctx, e, cfg, store)
+	if err != nil {
+		return err
+	}
+	for _, w := range warnings {
+		p.log.Warn("setting deserves a look", "where", w.Where, "why", w.Message)
+	}
+	if cfg.Has(config.RoleEdge) && len(store.Snapshot().APIs()) == 0 {
+		p.log.Warn("no APIs: every request will answer 404", "hint", "write a definition file and start with --apis DIR")
+	}
+	if ready != nil {
+		ready(p)
+	}
+	p.log.Info("ready", "roles", cfg.Roles, "apis", len(store.Snapshot().APIs()))
+	_, _ = daemon.SdNotify(false, daemon.SdNotifyReady)
+	return p.wait(ctx, e)
+}
+
+// wait runs until a signal, ctx or a failure ends the process, then shuts it down. A second signal during the shutdown
+// ends it at once.
+func (p *process) wait(ctx context.Context, e env) error {
+	failure := p.untilStop(ctx, e.signals)
+	_, _ = daemon.SdNotify(false, daemon.SdNotifyStopping)
+	done := make(chan error, 1)
+	go func() { done <- p.shutdown() }()
+	for {
+		select {
+		case err := <-done:
+			p.log.Info("stopped")
+			return withCode(exitFailed, errors.Join(failure, err))
+		case s := <-e.signals:
+			if s != syscall.SIGHUP {
+				return withCode(exitFailed, fmt.Errorf("second %v: ended without finishing the drain", s))
+			}
+		}
+	}
+}
+
+// untilStop serves signals until one of them, ctx or a component's failure ends the process.
+func (p *process) untilStop(ctx context.Context, signals <-chan os.Signal) error {
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case err := <-p.group.failed:
+			p.log.Error("component failed", "error", err)
+			return err
+		case s := <-signals:
+			if s != syscall.SIGHUP {
+				p.log.Info("draining", "signal", s.String())
+				return nil
+			}
+			p.reload(ctx)
+		}
+	}
+}
+
+// reload reads definitions and certificates again; what is wrong is logged and the last good state stays.
+func (p *process) reload(ctx context.Context) {
+	notifyReloading()
+	if _, err := p.store.Reload(ctx); err != nil {
+		p.log.Error("definitions not reloaded: the last good ones stay", "error", err)
+	} else {
+		p.log.Info("definitions reloaded", "apis", len(p.store.Snapshot().APIs()))
+	}
+	if p.edge != nil {
+		p.edge.Reload()
+	}
+	_, _ = daemon.SdNotify(false, daemon.SdNotifyReady)
+}
+
+// notifyReloading tells systemd that a reload began, with the clock reading it asks for.
+func notifyReloading() {
+	if usec := monotonicMicros(); usec > 0 {
+		_, _ = daemon.SdNotify(false, fmt.Sprintf("%s\nMONOTONIC_USEC=%d", daemon.SdNotifyReloading, usec))
+	}
+}
+
+// shutdown takes the process down in order: refuse new clients and drain the edge over its window, hand the feeds over,
+// stop the lanes, close the broker, then the ops listener, so that health can be asked to the end.
+func (p *process) shutdown() error {
+	var errs []error
+	if p.edge != nil {
+		ctx, cancel := context.WithTimeout(context.Background(), p.cfg.Edge.Drain.Delay+p.cfg.Fanout.Drain.Over+closeTimeout)
+		errs = append(errs, p.edge.Drain(ctx))
+		cancel()
+	}
+	for i := len(p.stops) - 1; i >= 0; i-- {
+		p.stops[i]()
+	}
+	if p.broker != nil {
+		ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
+		errs = append(errs, p.broker.Close(ctx))
+		cancel()
+	}
+	p.stopOps()
+	return errors.Join(errs...)
+}
+
+// bindError maps a listener that cannot be opened to its exit code.
+func bindError(err error, log *slog.Logger) error {
+	if err != nil {
+		log.Error("cannot listen", "error", err)
+	}
+	return withCode(exitOS, err)
+}
