@@ -56,6 +56,9 @@ func (c *committer) run(ctx context.Context) error {
 			}
 			continue
 		}
+		if err := c.sourced(ctx); err != nil {
+			return err
+		}
 		if err := c.store(ctx, b); err != nil {
 			return err
 		}
@@ -84,6 +87,17 @@ func (c *committer) idle(ctx context.Context, busy *time.Time) error {
 	c.beacon.step++
 	c.beacon.t.Reset(beaconStep(c.beacon.step))
 	return nil
+}
+
+// sourced tells in the owner's entry what the feed reads, if that is another source than before, so that the next owner
+// does not present its ids to a third.
+func (c *committer) sourced(ctx context.Context) error {
+	src := c.w.src.Load()
+	if src == nil || *src == c.lease.Source {
+		return nil
+	}
+	c.lease.Source = *src
+	return c.confirm(ctx)
 }
 
 // complete reads the time of the last stored message once per quiet period: the answer to a commit has none.

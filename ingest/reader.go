@@ -107,6 +107,7 @@ func (r *reader) connect(ctx context.Context, d *def) error {
 	}
 	r.w.n.met.connected(broker.StateUp)
 	r.w.st.opened()
+	r.w.src.Store(&d.source)
 	r.w.st.set(broker.StateUp, "")
 	r.begin(a)
 	err = r.stream(ctx, conn)

@@ -48,7 +48,8 @@ type worker struct {
 	log  *slog.Logger
 	st   *status
 	def  atomic.Pointer[def]
-	hold bool // keep the owner's entry when the feed is given back
+	hold bool                   // keep the owner's entry when the feed is given back
+	src  atomic.Pointer[string] // source that the reader was last connected to
 
 	redefined chan struct{} // the definition changed: wakes a reader that waits
 	done      chan struct{} // closed when run has returned
