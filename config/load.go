@@ -53,7 +53,7 @@ func Load(file string, env []string, overrides map[string]string) (Config, []War
 	l.cfg.resolve()
 	v := validator{at: l.at}
 	v.config(&l.cfg)
-	l.errs = append(l.errs, v.errs...)
+	l.errs = append(l.errs, v.errs.Beside(l.errs)...) // a value that could not be read keeps its default: not its fault
 	l.contradictions()
 	l.certificate()
 	if err := l.errs.Err(); err != nil {
@@ -199,7 +199,7 @@ func (l *loader) isSet(path string) bool {
 // contradictions finds settings that were asked for but would do nothing.
 func (l *loader) contradictions() {
 	https := l.cfg.Edge.HTTPS
-	if l.isSet("edge.https.addr") && https.Addr != "" && !https.Enabled() && (https.Cert == "") == (https.Key == "") {
+	if l.isSet("edge.https.addr") && https.Addr != defaultEdge().HTTPS.Addr && https.Addr != "" && !https.Enabled() && (https.Cert == "") == (https.Key == "") {
 		l.errs = append(l.errs, l.at("edge.https.addr", "is set, but there is no certificate",
 			"set edge.https.cert and edge.https.key, or edge.https.devTLS"))
 	}

@@ -30,6 +30,9 @@ func badTopic(format string, args ...any) error {
 
 // parseTopic reads `/`, `/a/{b}` or `/a/*`.
 func parseTopic(name string) ([]segment, error) {
+	if name == "" {
+		return nil, badTopic("is required")
+	}
 	if len(name) > maxTopicBytes {
 		return nil, badTopic("is longer than %d bytes", maxTopicBytes)
 	}

@@ -51,13 +51,14 @@ func build(sources []Source, opt Options, old *Snapshot) (*Snapshot, error) {
 		errs = append(errs, bad...)
 		defs = append(defs, read...)
 	}
+	unread := errs
 	for _, def := range defs {
 		if def.api.Spec.Topics == nil {
 			def.api.Spec.Topics = []Topic{anyTopic()}
 		}
 		c := checker{d: def.doc, api: def.api}
 		c.check()
-		errs = append(errs, c.errs...)
+		errs = append(errs, c.errs.Beside(unread)...)
 		s.warnings = append(s.warnings, c.warns...)
 		s.warnings = append(s.warnings, notServed(def)...)
 	}

@@ -81,6 +81,17 @@ func (e Errors) Unwrap() []error {
 	return out
 }
 
+// Beside returns the errors of e that are not about a value, or a part of one, that unread tells could not be read: whoever looked at
+// it saw a default.
+func (e Errors) Beside(unread Errors) Errors {
+	return slices.DeleteFunc(slices.Clone(e), func(x *Error) bool {
+		return slices.ContainsFunc(unread, func(u *Error) bool {
+			return u.File == x.File && u.Type != TypeUnknownField && u.Pointer != "" && x.Line == u.Line &&
+				(x.Pointer == u.Pointer || strings.HasPrefix(x.Pointer, u.Pointer+"/"))
+		})
+	})
+}
+
 // Err returns e sorted by file and position as an error, or nil when there is none. Beyond 100 errors only their number is told.
 func (e Errors) Err() error {
 	if len(e) == 0 {
