@@ -78,6 +78,7 @@ func streamConfig(s StreamSpec, cfg Config, now time.Time) jetstream.StreamConfi
 	if profile == ProfileCluster {
 		c.Replicas = 3
 	}
+	c.Metadata[metaMaxBytes] = strconv.FormatInt(c.MaxBytes, 10)
 	return c
 }
 
@@ -94,13 +95,13 @@ func updatedConfig(old, want jetstream.StreamConfig) jetstream.StreamConfig {
 	c := old
 	c.MaxMsgsPerSubject, c.MaxAge, c.MaxMsgSize = want.MaxMsgsPerSubject, want.MaxAge, want.MaxMsgSize
 	c.Duplicates = want.Duplicates
-	// A stream made smaller because the store was full stays so until its bound is changed.
-	if old.Metadata[metaAPI] != want.Metadata[metaAPI] || old.MaxBytes > want.MaxBytes {
+	// A stream made smaller because the store was full stays so until another size is asked for.
+	if old.Metadata[metaMaxBytes] != want.Metadata[metaMaxBytes] {
 		c.MaxBytes = want.MaxBytes
 	}
 	c.RePublish, c.AllowDirect, c.AllowAtomicPublish = want.RePublish, true, true
 	c.Metadata = maps.Clone(old.Metadata)
-	c.Metadata[metaAPI] = want.Metadata[metaAPI]
+	c.Metadata[metaAPI], c.Metadata[metaMaxBytes] = want.Metadata[metaAPI], want.Metadata[metaMaxBytes]
 	return c
 }
 
@@ -163,7 +164,14 @@ func (a *admin) update(ctx context.Context, api string, old, want jetstream.Stre
 	if reflect.DeepEqual(c, old) {
 		return nil
 	}
-	if _, err := a.js.UpdateStream(ctx, c); err != nil {
+	_, err := a.js.UpdateStream(ctx, c)
+	if errors.Is(adminError(err), ErrStoreFull) && c.MaxBytes > old.MaxBytes {
+		a.node.log.Warn("stream not made larger: the store has no room to reserve for it",
+			"api", api, "maxBytes", old.MaxBytes, "asked", c.MaxBytes)
+		c.MaxBytes = old.MaxBytes
+		_, err = a.js.UpdateStream(ctx, c)
+	}
+	if err != nil {
 		return fmt.Errorf("stream of %s: update: %w", api, adminError(err))
 	}
 	a.info.drop(api)

@@ -109,9 +109,11 @@ type Writer interface {
 	Tail(ctx context.Context, f FeedID, n int) ([]Message, error)
 	// Commit stores c in order with compare-and-set on the feed's last sequence and
 	// returns the position of its last event (Micros unknown, 0). On ErrUnknownOutcome,
-	// ErrBusy and ErrUnavailable the same c may be passed again; *FencedError means
-	// that a part or all of an earlier attempt, or somebody else's event, is stored:
-	// resolve by Last and compare (Epoch, Tx).
+	// ErrBusy, ErrUnavailable and ErrNoStream pass the same c again: what of it is stored
+	// already is found out and not stored twice. *FencedError means that somebody else's
+	// event is the feed's last (Actual) or that it has none (0); or, if c is a copy of one
+	// without outcome, that this one landed: resolve by Last and compare (Epoch, Tx).
+	// Under profile process a commit may be stored in part when it is refused.
 	Commit(ctx context.Context, f FeedID, c *Commit) (Position, error)
 }
 

@@ -21,6 +21,7 @@ const (
 	metaMap      = "map"       // of paths to subjects
 	metaFirstSeq = "first_seq" // sequence with which this life of the stream began
 	metaProfile  = "durable"   // profile with which it was made
+	metaMaxBytes = "max_bytes" // size that was asked for; it may have been made smaller
 )
 
 const infoAge = 10 * time.Second // after which first_seq is asked for again

@@ -16,7 +16,10 @@ import (
 // Server is a broker inside this process: the real nats-server with JetStream, no
 // listener, no signal handlers. Node starts one itself; only tests and tools that
 // restart it on their own start one apart.
-type Server struct{ ns *server.Server }
+type Server struct {
+	ns   *server.Server
+	temp string // folder to remove at the end, "" = none
+}
 
 // StartServer starts a broker with c's Name, Dir, Durability and limits and waits
 // until JetStream answers or ctx ends. Only one process may use a Dir at a time.
@@ -25,10 +28,15 @@ func StartServer(ctx context.Context, c Config, log *slog.Logger) (*Server, erro
 	if err != nil {
 		return nil, err
 	}
-	if c.Dir != "" {
-		if err := os.MkdirAll(c.Dir, 0o700); err != nil {
-			return nil, fmt.Errorf("broker: data folder: %w", err)
-		}
+	s := &Server{}
+	if c.Dir == "" { // memory only: else the server would share a folder of its own choice
+		s.temp, err = os.MkdirTemp("", "sluice-broker-")
+		c.Dir = s.temp
+	} else {
+		err = os.MkdirAll(c.Dir, 0o700)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("broker: data folder: %w", err)
 	}
 	opts := &server.Options{
 		ServerName:             c.Name,
@@ -44,15 +52,12 @@ func StartServer(ctx context.Context, c Config, log *slog.Logger) (*Server, erro
 		WriteDeadline:          10 * time.Second,
 		SyncInterval:           time.Second,
 		SyncAlways:             c.Durability == ProfilePower,
-		NoSystemAccount:        false,
 	}
-	ns, err := server.NewServer(opts)
-	if err != nil {
+	if s.ns, err = server.NewServer(opts); err != nil {
 		return nil, fmt.Errorf("broker: embedded server: %w", err)
 	}
-	ns.SetLoggerV2(serverLog{log}, false, false, false)
-	s := &Server{ns}
-	ns.Start()
+	s.ns.SetLoggerV2(serverLog{log}, false, false, false)
+	s.ns.Start()
 	if err := s.waitReady(ctx); err != nil {
 		s.Shutdown()
 		return nil, err
@@ -67,6 +72,9 @@ func (s *Server) Conn() (net.Conn, error) { return s.ns.InProcessConn() }
 func (s *Server) Shutdown() {
 	s.ns.Shutdown()
 	s.ns.WaitForShutdown()
+	if s.temp != "" {
+		_ = os.RemoveAll(s.temp) //nolint:errcheck // a temporary folder
+	}
 }
 
 // waitReady waits for JetStream, which comes later than the server's own readiness.

@@ -78,9 +78,15 @@ func TestLostAcksLastValue(t *testing.T) {
 }
 
 // Several processes write different feeds of one stream at full speed: wrong guesses of
-// sequences are frequent, and every feed stays whole and in order. Invariant 5.
+// sequences are frequent, and every feed stays whole and in order; a batch's sequences are consecutive, because
+// its events name no predecessor. Invariant 5.
 func TestForeignWritersBetween(t *testing.T) {
-	n := Start(t)
+	for _, p := range []string{broker.ProfileProcess, broker.ProfileMemory} {
+		t.Run(p, func(t *testing.T) { foreignWriters(t, Start(t, Profile(p))) })
+	}
+}
+
+func foreignWriters(t *testing.T, n *Node) {
 	r := &rig{T: t, b: n, ctx: t.Context()}
 	r.stream(broker.StreamSpec{})
 	writers := []broker.Writer{n.Writer(), n.Peer().Writer(), n.Writer(), n.Peer().Writer()}
