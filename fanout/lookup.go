@@ -164,14 +164,21 @@ func (l *Log) Mark(c Cursor) Mark {
 	return m
 }
 
-// Boundary returns the greatest entry boundary ≤ limit behind which at most events
-// events lie whole between it and from, and how many those are. It is from itself
-// if not even one entry fits.
+// Boundary returns the greatest entry boundary ≤ limit with at most events events
+// between it and from, and how many those are. It is from itself if not even one
+// entry fits.
 func (l *Log) Boundary(from, limit Cursor, events int) (Cursor, int) {
+	to, n, _, _ := l.upTo(from, limit, events)
+	return to, n
+}
+
+// upTo is Boundary that also tells the last of those events; held is false if from
+// is below the floor.
+func (l *Log) upTo(from, limit Cursor, events int) (to Cursor, n int, last broker.Position, held bool) {
 	l.mu.RLock()
 	defer l.mu.RUnlock()
-	if uint64(from) < l.floor || limit <= from {
-		return from, 0
+	if uint64(from) < l.floor {
+		return from, 0, last, false
 	}
 	lo := l.idx.endAfter(uint64(from), l.visible)
 	base := l.ordBefore(lo)
@@ -180,10 +187,10 @@ func (l *Log) Boundary(from, limit Cursor, events int) (Cursor, int) {
 		return e.end > uint64(limit) || int(e.ord-base) > events
 	})
 	if hi == lo {
-		return from, 0
+		return from, 0, last, true
 	}
 	e := l.idx.at(hi - 1)
-	return Cursor(e.end), int(e.ord - base)
+	return Cursor(e.end), int(e.ord - base), e.pos(), true
 }
 
 // at finds where the event p begins.

@@ -1,0 +1,431 @@
+package fanout
+
+import (
+	"context"
+	"errors"
+	"math"
+	"os"
+	"slices"
+	"sync"
+	"time"
+
+	"sluice/internal/broker"
+	"sluice/internal/sse"
+)
+
+const (
+	maxWrite  = 64 << 10               // bytes of one write and flush
+	endWrite  = time.Second            // for the last bytes
+	meterWait = 100 * time.Millisecond // between two looks at an empty meter
+)
+
+// reader is one client of a Portable. All but the ending belongs to the goroutine
+// that serves it.
+type reader struct {
+	p            *Portable
+	ctx          context.Context // the request's: a reader lives within one call of Serve
+	sink         Sink
+	s            Subscriber
+	slow         Slow
+	heartbeat    time.Duration
+	coalesce     time.Duration
+	keepDeadline bool
+
+	block  *Block // backlog being sent; nil = in the log
+	off    int
+	cursor Cursor
+	have   broker.Position // last event sent, or what lies before the first
+	ord    uint32          // events of the log before cursor
+	live   bool            // was at the head once: lag limits judge it
+	softAt time.Time       // since when it is more than SoftLag behind
+	wrote  time.Time       // anything, for heartbeats
+	sentAt time.Time       // events, for coalescing
+	armed  time.Time       // write deadline
+	timer  *time.Timer
+	end    End
+
+	mu     sync.Mutex // guards what follows
+	reason Reason     // it is to end for, at
+	at     time.Time
+	dead   bool
+	cut    chan struct{} // the ending changed; capacity 1
+}
+
+// endAt has the reader end for reason at a time, unless it ends sooner anyway.
+func (r *reader) endAt(reason Reason, at time.Time) {
+	r.mu.Lock()
+	if r.reason == "" || at.Before(r.at) {
+		r.reason, r.at = reason, at
+	}
+	r.mu.Unlock()
+	select {
+	case r.cut <- struct{}{}:
+	default:
+	}
+}
+
+// abort ends the reader even in a write.
+func (r *reader) abort() {
+	r.mu.Lock()
+	r.dead = true
+	r.mu.Unlock()
+	r.endAt(EndDrain, time.Time{})
+	_ = r.sink.SetWriteDeadline(time.Unix(1, 0)) //nolint:errcheck // a closed connection needs none
+}
+
+// ending is when and for what the reader is to end; known is false if nothing says.
+func (r *reader) ending() (reason Reason, at time.Time, known bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if !r.s.Ends.IsZero() && (r.reason == "" || r.s.Ends.Before(r.at)) {
+		return EndLifetime, r.s.Ends, true
+	}
+	return r.reason, r.at, r.reason != ""
+}
+
+func (r *reader) run() {
+	r.start(r.s.Start)
+	if !r.write(append(slices.Clip(r.s.Head), r.s.Start.Gap...)) {
+		return
+	}
+	for r.end.Reason == "" {
+		if reason, at, known := r.ending(); known && !time.Now().Before(at) {
+			r.finish(reason)
+			return
+		}
+		switch {
+		case r.block == nil:
+			r.fromLog()
+		case r.off < len(r.block.Bytes):
+			r.fromBlock()
+		default:
+			r.resume()
+		}
+	}
+}
+
+// start takes a place.
+func (r *reader) start(s Start) {
+	r.block, r.off, r.cursor = s.Block, s.Offset, s.Cursor
+	if r.block != nil {
+		r.live = false
+		if m := r.block.MarkAt(r.off); !m.Pos.IsZero() {
+			r.have = m.Pos
+		}
+		return
+	}
+	m := r.s.Log.Mark(r.cursor)
+	r.ord = m.Ord
+	if m.Held && !m.Pos.IsZero() {
+		r.have = m.Pos
+	}
+}
+
+// fromLog sends what the log has, or waits for more.
+func (r *reader) fromLog() {
+	grown := r.s.Log.Wait() // before View: what is published after it closes the channel
+	v := r.s.Log.View()
+	switch {
+	case r.cursor < v.Floor():
+		r.overrun()
+		return
+	case r.cursor >= v.Head():
+		r.live = true
+		if r.s.Log.Closed() {
+			if r.cursor >= r.s.Log.View().Head() {
+				r.finish(r.s.Log.Ended())
+			}
+			return
+		}
+		r.wait(grown, time.Time{})
+		return
+	}
+	if next := r.sentAt.Add(r.coalesce); r.coalesce > 0 && time.Now().Before(next) {
+		r.wait(nil, next)
+		return
+	}
+	r.send(v)
+}
+
+// send writes the next entries of the log: as many as one write takes, the meter
+// grants and one segment holds.
+func (r *reader) send(v View) {
+	b, ok := v.Bytes(r.cursor, maxWrite)
+	if !ok {
+		r.overrun()
+		return
+	}
+	to, n, last, held := r.s.Log.upTo(r.cursor, r.cursor+Cursor(len(b)), math.MaxInt)
+	if held && to == r.cursor { // an entry larger than one write
+		to = r.s.Log.Mark(r.cursor + 1).Next
+		b, _ = v.Bytes(r.cursor, int(to-r.cursor))
+		to, n, last, held = r.s.Log.upTo(r.cursor, r.cursor+Cursor(len(b)), math.MaxInt)
+	}
+	if !held { // trimmed since the view was made
+		return
+	}
+	if r.s.Meter != nil && n > 0 {
+		granted := r.s.Meter.Take(n)
+		if granted <= 0 {
+			r.wait(nil, time.Now().Add(meterWait))
+			return
+		}
+		if granted < n {
+			to, n, last, held = r.s.Log.upTo(r.cursor, to, granted)
+		}
+		if !held {
+			r.s.Meter.Give(granted)
+			return
+		}
+	}
+	if !r.pieces(b[:to-r.cursor], n) {
+		return
+	}
+	r.cursor, r.ord = to, r.ord+uint32(n)
+	r.sent(n, last)
+	r.judge()
+}
+
+// pieces writes whole entries with n events.
+func (r *reader) pieces(b []byte, n int) bool {
+	for len(b) > 0 {
+		part := b[:min(len(b), maxWrite)]
+		if !r.write(part) {
+			if r.s.Meter != nil && n > 0 {
+				r.s.Meter.Give(n)
+			}
+			return false
+		}
+		b = b[len(part):]
+	}
+	r.sentAt = r.wrote
+	return true
+}
+
+func (r *reader) sent(n int, last broker.Position) {
+	r.end.Events += uint64(n)
+	r.p.met.delivered(n)
+	if n > 0 {
+		r.have, r.end.Last = last, last
+	}
+}
+
+// fromBlock sends the next entries of a block of backlog.
+func (r *reader) fromBlock() {
+	b := r.block
+	to, n := b.Boundary(r.off, r.off+maxWrite, math.MaxInt)
+	if to == r.off {
+		to, n = b.Boundary(r.off, int(b.MarkAt(r.off+1).Next), math.MaxInt)
+	}
+	if r.s.Meter != nil && n > 0 {
+		granted := r.s.Meter.Take(n)
+		if granted <= 0 {
+			r.wait(nil, time.Now().Add(meterWait))
+			return
+		}
+		to, n = b.Boundary(r.off, to, granted)
+	}
+	if r.pieces(b.Bytes[r.off:to], n) {
+		r.off = to
+		r.sent(n, b.MarkAt(to).Pos)
+	}
+}
+
+// resume asks where to go on behind what was sent; meanwhile the client gets
+// heartbeats.
+func (r *reader) resume() {
+	if r.s.Next == nil {
+		r.finish(EndUnavailable)
+		return
+	}
+	if r.block != nil && !r.block.Last.IsZero() {
+		r.have = r.block.Last
+	}
+	type answer struct {
+		start Start
+		err   error
+	}
+	got, woken := make(chan answer, 1), make(chan struct{})
+	r.s.Next.ResumeAsync(r.have, r.s.Framing, func(s Start, err error) {
+		got <- answer{s, err}
+		close(woken)
+	})
+	for r.end.Reason == "" {
+		select {
+		case a := <-got:
+			if a.err != nil {
+				r.finish(EndUnavailable)
+				return
+			}
+			r.start(a.start)
+			if len(a.start.Gap) > 0 {
+				r.end.Gaps++
+				r.write(a.start.Gap)
+			}
+			return
+		default:
+		}
+		if reason, at, known := r.ending(); known && !time.Now().Before(at) {
+			r.finish(reason)
+			return
+		}
+		r.wait(woken, time.Time{})
+	}
+}
+
+// judge applies the limits of slowness to a reader that was live.
+func (r *reader) judge() {
+	behind := uint64(r.s.Log.View().Head()) - uint64(r.cursor)
+	if !r.live || r.slow.Policy == Backlog {
+		return
+	}
+	now := time.Now()
+	if behind <= uint64(r.slow.SoftLag) {
+		r.softAt = time.Time{}
+	} else if r.softAt.IsZero() {
+		r.softAt = now
+	}
+	old := false
+	if r.slow.MaxAge > 0 && behind > 0 {
+		next := r.s.Log.Mark(r.cursor).NextPos
+		old = !next.IsZero() && now.Sub(time.UnixMicro(next.Micros)) > r.slow.MaxAge
+	}
+	if old || behind > uint64(r.slow.Lag) || !r.softAt.IsZero() && now.Sub(r.softAt) >= r.slow.SoftTime {
+		r.tooSlow()
+	}
+}
+
+// overrun: the log gave up what the reader wants next.
+func (r *reader) overrun() {
+	if r.slow.Policy == Backlog {
+		r.p.met.slow(Backlog)
+		r.resume()
+		return
+	}
+	r.tooSlow()
+}
+
+// tooSlow applies the policy.
+func (r *reader) tooSlow() {
+	r.p.met.slow(r.slow.Policy)
+	if r.slow.Policy != Latest {
+		r.end.Reason = EndSlow
+		return
+	}
+	head := r.s.Log.View().Head()
+	ord := r.s.Log.Mark(head).Ord
+	gap := AppendGap(nil, Gap{Reason: GapSlow, From: r.have, Missed: uint64(ord - r.ord)})
+	r.cursor, r.ord, r.softAt = head, ord, time.Time{}
+	r.end.Gaps++
+	r.p.met.skipped()
+	r.write(r.framed(gap))
+}
+
+// framed wraps bytes of this engine's own making as the client's framing wants them.
+func (r *reader) framed(b []byte) []byte {
+	if r.s.Framing == Chunked {
+		return AppendChunk(nil, b)
+	}
+	return b
+}
+
+// wait sleeps until woken, until the time if it is set, until an ending changed or
+// came, or the client went. At the end of a silence it sends a heartbeat.
+func (r *reader) wait(woken <-chan struct{}, until time.Time) {
+	now := time.Now()
+	beat := r.wrote.Add(r.heartbeat)
+	next := beat
+	if _, at, known := r.ending(); known && at.Before(next) {
+		next = at
+	}
+	if !until.IsZero() && until.Before(next) {
+		next = until
+	}
+	if r.timer == nil {
+		r.timer = time.NewTimer(next.Sub(now))
+	} else {
+		r.timer.Reset(next.Sub(now))
+	}
+	select {
+	case <-woken:
+	case <-r.cut:
+	case <-r.ctx.Done():
+		r.end.Reason = EndClient
+	case <-r.timer.C:
+		if !time.Now().Before(beat) {
+			r.write(r.framed([]byte(sse.Heartbeat)))
+		}
+	}
+}
+
+// finish sends the last bytes of a stream that ends for reason.
+func (r *reader) finish(reason Reason) {
+	r.mu.Lock()
+	dead := r.dead
+	r.mu.Unlock()
+	b := r.p.cfg.EndBytes(nil, reason)
+	if len(b) > 0 {
+		b = r.framed(b)
+	}
+	if r.s.Framing == Chunked {
+		b = append(b, LastChunk...)
+	}
+	if len(b) > 0 && !dead {
+		_ = r.sink.SetWriteDeadline(time.Now().Add(endWrite)) //nolint:errcheck // the write tells
+		if n, err := r.sink.Write(b); err == nil && r.sink.Flush() == nil {
+			r.count(n)
+		}
+	}
+	r.end.Reason = reason
+}
+
+// write sends b and flushes. False means that the stream has ended: end says why.
+func (r *reader) write(b []byte) bool {
+	began := time.Now()
+	if !r.keepDeadline || r.armed.Sub(began) < r.slow.Stall/2 {
+		r.armed = began.Add(r.slow.Stall)
+		if r.keepDeadline { // half of it may have passed when the next write begins
+			r.armed = r.armed.Add(r.slow.Stall / 2)
+		}
+		if err := r.sink.SetWriteDeadline(r.armed); err != nil {
+			r.failed(err, began)
+			return false
+		}
+	}
+	n, err := r.sink.Write(b)
+	r.count(n)
+	if err == nil {
+		err = r.sink.Flush()
+	}
+	if err != nil {
+		r.failed(err, began)
+		return false
+	}
+	r.wrote = time.Now()
+	if !r.keepDeadline {
+		_ = r.sink.SetWriteDeadline(time.Time{}) //nolint:errcheck // the next write tells
+	}
+	return true
+}
+
+func (r *reader) count(n int) {
+	r.end.Bytes += uint64(n)
+	r.p.met.wrote(n)
+}
+
+// failed ends the stream after a write that did not go through.
+func (r *reader) failed(err error, began time.Time) {
+	r.mu.Lock()
+	reason, dead := r.reason, r.dead
+	r.mu.Unlock()
+	switch {
+	case dead:
+		r.end.Reason = reason
+	case errors.Is(err, os.ErrDeadlineExceeded), time.Since(began) >= r.slow.Stall:
+		r.end.Reason = EndStall
+	case r.ctx.Err() != nil:
+		r.end.Reason = EndClient
+	default:
+		r.end.Reason = EndError
+	}
+}
