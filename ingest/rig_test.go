@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"io"
+	"log"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
@@ -194,6 +196,18 @@ type origin struct {
 func newOrigin(t testing.TB) *origin {
 	o := &origin{cut: make(chan struct{})}
 	o.Server = httptest.NewServer(o)
+	return o.closing(t)
+}
+
+func newTLSOrigin(t testing.TB) *origin {
+	o := &origin{cut: make(chan struct{})}
+	o.Server = httptest.NewUnstartedServer(o)
+	o.Server.Config.ErrorLog = log.New(io.Discard, "", 0)
+	o.Server.StartTLS()
+	return o.closing(t)
+}
+
+func (o *origin) closing(t testing.TB) *origin {
 	t.Cleanup(func() {
 		o.drop()
 		o.Server.CloseClientConnections()
