@@ -25,7 +25,7 @@ func (s *Server) drain(ctx context.Context) error {
 	s.phase.Store(phaseLeaving)
 	s.metrics.drain(true)
 	s.log.Info("drain", "streams", s.Open(), "delay", s.cfg.Edge.Drain.Delay.String(), "over", s.cfg.Fanout.Drain.Over.String())
-	wait(ctx, s.cfg.Edge.Drain.Delay)
+	pause(ctx, s.cfg.Edge.Drain.Delay)
 
 	s.phase.Store(phaseClosed)
 	s.mu.Lock()
@@ -54,8 +54,8 @@ func (s *Server) drain(ctx context.Context) error {
 	return nil
 }
 
-// wait waits d, or less if ctx ends.
-func wait(ctx context.Context, d time.Duration) {
+// pause waits d, or less if ctx ends.
+func pause(ctx context.Context, d time.Duration) {
 	if d <= 0 {
 		return
 	}

@@ -5,19 +5,20 @@ import (
 	"strconv"
 	"time"
 
+	"sluice/config/catalog"
 	"sluice/fanout"
 	"sluice/internal/sse"
 )
 
 // Reasons for which this package ends streams; those of the engines are in fanout.
 const (
-	endAPIBlocked      fanout.Reason = "api-blocked"
-	endAPIUnpublished  fanout.Reason = "api-unpublished"
-	endAPIRetired      fanout.Reason = "api-retired"
-	endAPIDeleted      fanout.Reason = "api-deleted"
-	endTopicDeleted    fanout.Reason = "topic-deleted"
-	endTransportClosed fanout.Reason = "transport-closed"
-	endAccessChanged   fanout.Reason = "access-changed"
+	endAPIBlocked                    = fanout.Reason(catalog.EndAPIBlocked)
+	endAPIUnpublished                = fanout.Reason(catalog.EndAPIUnpublished)
+	endAPIRetired                    = fanout.Reason(catalog.EndAPIRetired)
+	endAPIDeleted                    = fanout.Reason(catalog.EndAPIDeleted)
+	endTopicDeleted                  = fanout.Reason(catalog.EndTopicDeleted)
+	endTransportClosed               = fanout.Reason(catalog.EndTransportClosed)
+	endAccessChanged                 = fanout.Reason(catalog.EndAccessChanged)
 	endVersionMoved    fanout.Reason = "version-moved"
 )
 

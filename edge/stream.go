@@ -150,7 +150,6 @@ func (s *Server) join(q *request) (*fanout.Joined, fanout.Framing, error) {
 		MaxEvents: int64(s.cfg.Edge.Resume.MaxEvents),
 		MaxBytes:  int64(s.cfg.Edge.Resume.MaxBytes),
 		Retention: fanout.Retention{MaxAge: t.Retention.MaxAge, MaxEvents: int64(t.Retention.MaxEvents)},
-		Linger:    t.Linger,
 	})
 	if err != nil {
 		return nil, 0, s.joinError(q.r.Context(), err)

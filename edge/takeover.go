@@ -61,9 +61,11 @@ func (s *Server) subscriber(q *request, j *fanout.Joined, framing fanout.Framing
 }
 
 // begin enters the record into the table: from here on the seat, and the place in
-// the feed, are released by Ended.
+// the feed, are released by Ended. The subscriber has been made: what only the start
+// needs, a block of backlog above all, must not live as long as the stream.
 func (s *Server) begin(q *request, rec record) uint32 {
 	q.seated = false
+	rec.joined.Start, rec.joined.Gap = fanout.Start{}, nil
 	s.metrics.opened(q.apiLabel(), &rec, s.now().Sub(q.began), q.waited)
 	s.metrics.requested(q.apiLabel(), http.StatusOK)
 	s.logOpen(q, &rec)
@@ -119,7 +121,7 @@ func (s *Server) servePortable(w http.ResponseWriter, q *request, rec record) er
 	// net/http delimits: the engine writes plain frames.
 	sub := s.subscriber(q, rec.joined, fanout.Identity, firstBytes(q.api.Spec.Client.Retry, rec.joined.Gap))
 	sub.Meta = s.begin(q, rec)
-	var sink fanout.Sink = responseSink{w, http.NewResponseController(w)}
+	var sink fanout.Sink = responseSink{w, http.NewResponseController(w), q.proto == protoHTTP2}
 	w.WriteHeader(http.StatusOK)
 	end := s.serveSink(q.r.Context(), sink, q, sub)
 	s.Ended(sub.Meta, end)
@@ -132,10 +134,14 @@ func (s *Server) serveSink(ctx context.Context, sink fanout.Sink, _ *request, su
 
 // responseSink is a fanout.Sink over a response.
 type responseSink struct {
-	w  http.ResponseWriter
-	rc *http.ResponseController
+	w      http.ResponseWriter
+	rc     *http.ResponseController
+	shared bool // the connection carries other streams too
 }
 
 func (r responseSink) Write(p []byte) (int, error)        { return r.w.Write(p) }
 func (r responseSink) Flush() error                       { return r.rc.Flush() }
 func (r responseSink) SetWriteDeadline(t time.Time) error { return r.rc.SetWriteDeadline(t) }
+
+// Multiplexed tells the engine that a deadline left armed would hurt other streams.
+func (r responseSink) Multiplexed() bool { return r.shared }

@@ -87,7 +87,7 @@ func (s *Server) closeGone(snap *catalog.Snapshot) {
 func judgePlace(snap *catalog.Snapshot, p *place) verdict {
 	both := func(r fanout.Reason) verdict { return verdict{r, r} }
 	api := snap.API(p.api.Name(), p.api.Version())
-	if api == nil {
+	if api == nil || api.BasePath() != p.api.BasePath() {
 		return both(endAPIDeleted)
 	}
 	switch api.Spec.State {
