@@ -68,6 +68,8 @@ type Client struct {
 	state    State
 	changed  chan struct{}
 	hangUp   context.CancelFunc // of the open connection
+	leave    context.CancelFunc // of Run
+	gone     chan struct{}      // closed when Run has returned
 	quiesced bool
 }
 
@@ -89,6 +91,9 @@ func New(o Options) *Client {
 	c.dec.SetLastID([]byte(o.LastID))
 	return c
 }
+
+// Feed is the feed that the client reads, as the market names it.
+func (c *Client) Feed() string { return c.o.Feed }
 
 // State returns what the client has seen so far.
 func (c *Client) State() State {
@@ -141,8 +146,26 @@ func (c *Client) Quiesce() {
 	c.quiesced = true
 }
 
-// Run reads and reconnects until ctx ends.
+// Leave ends a Run that has begun, as the end of its context would, and waits until it has returned.
+func (c *Client) Leave() {
+	c.mu.Lock()
+	leave, gone := c.leave, c.gone
+	c.mu.Unlock()
+	if leave != nil {
+		leave()
+		<-gone
+	}
+}
+
+// Run reads and reconnects until ctx ends. Call it once.
 func (c *Client) Run(ctx context.Context) {
+	ctx, cancel := context.WithCancel(ctx)
+	gone := make(chan struct{})
+	c.mu.Lock()
+	c.leave, c.gone = cancel, gone
+	c.mu.Unlock()
+	defer close(gone)
+	defer cancel()
 	defer c.o.HTTP.CloseIdleConnections()
 	for {
 		cause := c.connect(ctx)
