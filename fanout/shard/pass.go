@@ -37,8 +37,9 @@ type roster struct {
 	ended   fanout.Reason
 	began   time.Time // of the running pass
 	warm    time.Time // from when on the next pass may begin
-	seen    fanout.Cursor
-	done    fanout.Mark // of the head that the last whole pass reached
+	seen    fanout.Cursor // head as the running pass knows it
+	known   fanout.Cursor // where live members stand unless they moved since,
+	mark    fanout.Mark   // looked up then: it may be trimmed when it is needed
 }
 
 // Wake queues the log for a pass. The appender calls it after each publish.
@@ -116,9 +117,10 @@ func (s *shard) dismiss(l *roster) {
 // passed while writes are coalesced, is passed again afterwards; its latch stays set.
 func (s *shard) enqueue(l *roster) {
 	switch {
-	case l.gone || l.queued:
-	case l.running || l.cool:
+	case l.gone:
+	case l.running || l.cool: // also between two quanta of a pass, when it is queued too
 		l.again = true
+	case l.queued:
 	default:
 		l.queued = true
 		s.dirty.push(l)
@@ -254,10 +256,9 @@ func (s *shard) fellShort(slot uint32, e *entry, n int, errno syscall.Errno) {
 func (s *shard) endPass(l *roster) {
 	l.running = false
 	s.stats.passes++
-	// The last position that everybody live has, for who is overrun between passes.
-	l.done = l.log.Mark(l.seen)
+	l.know(l.seen, l.log.Mark(l.seen))
 	now := time.Now()
-	s.metrics.pass(now.Sub(l.began), now.UnixMicro()-l.done.Pos.Micros, !l.done.Pos.IsZero())
+	s.metrics.pass(now.Sub(l.began), now.UnixMicro()-l.mark.Pos.Micros, !l.mark.Pos.IsZero())
 	if l.ended == "" && l.log.Closed() {
 		l.ended = l.log.Ended()
 		l.endAt = 0
@@ -275,6 +276,22 @@ func (s *shard) endPass(l *roster) {
 		l.again = false
 		s.enqueue(l)
 	}
+}
+
+// know remembers what lies before c, for who stands there when it is trimmed.
+func (l *roster) know(c fanout.Cursor, m fanout.Mark) {
+	if m.Held {
+		l.known, l.mark = c, m
+	}
+}
+
+// standing returns what lies before a cursor, from memory if the log has forgotten.
+func (s *shard) standing(l *roster, c fanout.Cursor) fanout.Mark {
+	m := s.markAt(l, c)
+	if !m.Held && c == l.known {
+		return l.mark
+	}
+	return m
 }
 
 // endLogs ends the members of closed logs once they have everything. Who is still
