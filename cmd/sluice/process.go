@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"sync/atomic"
 	"time"
 
 	"github.com/KimMachineGun/automemlimit/memlimit"
@@ -36,6 +37,8 @@ type process struct {
 	edge   *edge.Server       // nil without role edge
 	opsAt  net.Addr           // nil without an ops listener
 
+	started atomic.Bool // everything listens
+
 	stops   []func()
 	stopOps func()
 }
@@ -54,6 +57,12 @@ func build(ctx context.Context, e env, cfg config.Config, store reloader) (*proc
 	}
 	p.log = log
 	limitResources(cfg, log)
+	p.health.Ready("start", func() (obs.Grade, string) {
+		if !p.started.Load() {
+			return obs.Failed, "still starting"
+		}
+		return obs.OK, ""
+	})
 	steps := []func(context.Context) error{p.buildOps, p.buildBroker, p.buildControl}
 	if cfg.Has(config.RoleIngest) {
 		steps = append(steps, p.buildIngest)
@@ -67,6 +76,7 @@ func build(ctx context.Context, e env, cfg config.Config, store reloader) (*proc
 			return nil, err
 		}
 	}
+	p.started.Store(true)
 	return p, nil
 }
 
