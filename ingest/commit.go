@@ -131,8 +131,8 @@ func (c *committer) store(ctx context.Context, b *batch) error {
 
 // storeEvents stores events in order. What is too large for one message of the broker becomes an oversize marker.
 func (c *committer) storeEvents(ctx context.Context, events []broker.Event) error {
-	err := c.commit(ctx, events)
-	if !errors.Is(err, broker.ErrTooLarge) {
+	events, err := c.commit(ctx, events)
+	if !errors.Is(err, broker.ErrTooLarge) || len(events) == 0 {
 		return err
 	}
 	if len(events) > 1 {
@@ -149,16 +149,14 @@ func (c *committer) storeEvents(ctx context.Context, events []broker.Event) erro
 	}
 	marker := events[0]
 	marker.Body, marker.Gap = gapBody(gapOversize), true
-	return c.commit(ctx, []broker.Event{marker})
+	_, err = c.commit(ctx, []broker.Event{marker})
+	return err
 }
 
-// commit stores events as one commit, built once, and tries until the broker's word on it is known.
-func (c *committer) commit(ctx context.Context, events []broker.Event) error {
-	c.tx++
-	p := &broker.Commit{Epoch: c.lease.Epoch, Tx: c.tx, Prev: c.prev, Events: events}
-	if c.w.id.Hashed() {
-		p.Path = c.w.def.Load().path
-	}
+// commit stores events as one commit, built once, and tries until the broker's word on it is known. With ErrTooLarge it
+// returns those not stored; other errors end the tenure.
+func (c *committer) commit(ctx context.Context, events []broker.Event) ([]broker.Event, error) {
+	p := c.build(events)
 	var r retries
 	for {
 		pos, err := c.w.n.writer.Commit(ctx, c.w.id, p)
@@ -168,19 +166,68 @@ func (c *committer) commit(ctx context.Context, events []broker.Event) error {
 				c.w.st.troubled("")
 				c.w.log.Info("commits work again", "attempts", r.n+1, "seq", pos.Seq)
 			}
-			return nil
+			return nil, nil
 		}
 		if ctx.Err() != nil {
-			return context.Cause(ctx)
+			return nil, context.Cause(ctx)
 		}
 		if errors.Is(err, broker.ErrTooLarge) {
-			c.tx-- // nothing of it is stored: the number is free
-			return err
+			left, e := c.leftOver(ctx, p)
+			return left, errors.Join(err, e)
 		}
-		if err := c.failed(ctx, p, err, &r); err != nil {
-			return err
+		stored, err := c.failed(ctx, p, err, &r)
+		if err != nil {
+			return nil, err
+		}
+		if stored.n == 0 {
+			continue
+		}
+		c.landed(stored.last, events[:stored.n])
+		if events = events[stored.n:]; len(events) == 0 {
+			return nil, nil
+		}
+		p = c.build(events)
+	}
+}
+
+// build makes the next commit.
+func (c *committer) build(events []broker.Event) *broker.Commit {
+	c.tx++
+	p := &broker.Commit{Epoch: c.lease.Epoch, Tx: c.tx, Prev: c.prev, Events: events}
+	if c.w.id.Hashed() {
+		p.Path = c.w.def.Load().path
+	}
+	return p
+}
+
+// leftOver returns the events of p that are not stored after the broker has refused one as too large: those before it may
+// be. The error is ctx's.
+func (c *committer) leftOver(ctx context.Context, p *broker.Commit) ([]broker.Event, error) {
+	for {
+		last, err := c.w.n.writer.Last(ctx, c.w.id)
+		if errors.Is(err, broker.ErrNotFound) || err == nil && (last.Epoch != p.Epoch || last.Tx != p.Tx) {
+			return p.Events, nil
+		}
+		var stored part
+		if err == nil {
+			stored, err = c.landedPart(ctx, p, last)
+		} else {
+			err = sleep(ctx, spread(100*time.Millisecond))
+		}
+		if err != nil {
+			return nil, err
+		}
+		if stored.n > 0 {
+			c.landed(stored.last, p.Events[:stored.n])
+			return p.Events[stored.n:], nil
 		}
 	}
+}
+
+// part is how much of a commit turned out to be stored: its first n events, the last of them at last.
+type part struct {
+	n    int
+	last uint64
 }
 
 func (c *committer) landed(seq uint64, events []broker.Event) {
@@ -203,8 +250,9 @@ type retries struct {
 	wait            time.Duration
 }
 
-// failed reacts to an attempt that failed: nil means try the same commit again.
-func (c *committer) failed(ctx context.Context, p *broker.Commit, err error, r *retries) error {
+// failed reacts to an attempt that failed. Without an error the commit is to be tried again, less the part that turned out
+// to be stored.
+func (c *committer) failed(ctx context.Context, p *broker.Commit, err error, r *retries) (part, error) {
 	var f *broker.FencedError
 	if errors.As(err, &f) {
 		c.w.n.met.retried("fenced")
@@ -216,9 +264,9 @@ func (c *committer) failed(ctx context.Context, p *broker.Commit, err error, r *
 	if name == "busy" {
 		r.busy++
 		if r.busy <= 20 {
-			return sleep(ctx, time.Millisecond+rand.N(4*time.Millisecond))
+			return part{}, sleep(ctx, time.Millisecond+rand.N(4*time.Millisecond))
 		}
-		return sleep(ctx, rand.N(min(first<<min(r.busy-20, 16), most)+1))
+		return part{}, sleep(ctx, rand.N(min(first<<min(r.busy-20, 16), most)+1))
 	}
 	if r.n == 0 {
 		c.w.log.Log(ctx, reactionLevel(err), "commit failed, trying again", "cause", name, "epoch", p.Epoch, "err", err)
@@ -226,7 +274,7 @@ func (c *committer) failed(ctx context.Context, p *broker.Commit, err error, r *
 	c.w.st.troubled(name)
 	d := min(max(r.wait*2, first), most)
 	r.n, r.wait = r.n+1, d
-	return sleep(ctx, spread(d))
+	return part{}, sleep(ctx, spread(d))
 }
 
 // reaction names the cause of a failed commit and the shortest and longest wait before the next attempt.
@@ -269,34 +317,51 @@ func cause(err error) string {
 // fenceTries bounds how often one commit is tried again because the broker's answers disagree; then the feed starts over.
 const fenceTries = 5
 
-// resolve finds out why the feed's last sequence is another than expected. The broker's client has already looked for our
-// own attempts: what is left is a feed that lost its tail, or another writer.
-func (c *committer) resolve(ctx context.Context, p *broker.Commit, f *broker.FencedError, r *retries) error {
+// resolve finds out why the feed's last sequence is another than expected: an earlier attempt of ours did land, the feed
+// lost its tail, or there is another writer.
+func (c *committer) resolve(ctx context.Context, p *broker.Commit, f *broker.FencedError, r *retries) (part, error) {
 	last, err := c.w.n.writer.Last(ctx, c.w.id)
 	empty := errors.Is(err, broker.ErrNotFound)
 	if err != nil && !empty {
 		c.w.st.troubled(cause(err))
 		r.fenced-- // not decided
-		return sleep(ctx, spread(100*time.Millisecond))
+		return part{}, sleep(ctx, spread(100*time.Millisecond))
 	}
 	again := r.fenced <= fenceTries
 	switch {
 	case empty && !p.Force && again:
 		// The last event expired or was purged: only the owner may go on from nothing.
 		if err := c.confirm(ctx); err != nil {
-			return err
+			return part{}, err
 		}
 		p.Force = true
-		return nil
-	case !empty && again && (last.Epoch == p.Epoch && last.Tx == p.Tx || last.Seq == p.Prev):
-		return sleep(ctx, spread(5*time.Millisecond)) // ours after all: the next attempt finds it
+		return part{}, nil
+	case !empty && again && last.Epoch == p.Epoch && last.Tx == p.Tx:
+		return c.landedPart(ctx, p, last)
+	case !empty && again && last.Seq == p.Prev:
+		return part{}, sleep(ctx, spread(5*time.Millisecond)) // the answers disagree
 	}
 	c.w.n.met.fence()
 	c.w.log.Warn("commit fenced", "epoch", p.Epoch, "expected", f.Expected, "actual", f.Actual, "by", last.Epoch)
 	if err := c.confirm(ctx); err != nil {
-		return err
+		return part{}, err
 	}
-	return fmt.Errorf("epoch %d: %w", p.Epoch, errResync)
+	return part{}, fmt.Errorf("epoch %d: %w", p.Epoch, errResync)
+}
+
+// landedPart counts the events of p that are stored, last being the newest of them.
+func (c *committer) landedPart(ctx context.Context, p *broker.Commit, last broker.Message) (part, error) {
+	tail, err := c.w.n.writer.Tail(ctx, c.w.id, len(p.Events))
+	if err != nil || len(tail) == 0 || tail[len(tail)-1].Seq != last.Seq {
+		return part{}, sleep(ctx, spread(20*time.Millisecond)) // a replica that lags: the next attempt asks again
+	}
+	n := 0
+	for i := range tail {
+		if tail[i].Epoch == p.Epoch && tail[i].Tx == p.Tx {
+			n++
+		}
+	}
+	return part{n: n, last: last.Seq}, nil
 }
 
 // confirm proves that the feed is still ours; lease.ErrLost if not. It tries until the broker answers.
