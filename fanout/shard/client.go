@@ -335,7 +335,11 @@ func (s *shard) caughtUp(slot uint32, e *entry) {
 	e.flags |= flagCaught
 	e.flags &^= flagSlow
 	e.soft = 0
-	if l := s.rosters[e.log]; l.ended != "" {
+	l := s.rosters[e.log]
+	if e.cursor != l.known {
+		l.know(e.cursor, s.markAt(l, e.cursor))
+	}
+	if l.ended != "" {
 		s.tell(slot, e, l.ended)
 	}
 }

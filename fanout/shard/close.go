@@ -177,7 +177,7 @@ func (s *shard) restOfEntry(slot uint32, e *entry) ([]byte, bool) {
 	}
 	l := s.rosters[e.log]
 	v := l.log.View()
-	if e.cursor == v.Head() || e.cursor == l.seen {
+	if e.cursor == v.Head() || e.cursor == l.known {
 		return b, true
 	}
 	m := l.log.Mark(e.cursor)
@@ -233,12 +233,9 @@ func (s *shard) endOf(slot uint32, e *entry, r fanout.Reason) fanout.End {
 		}
 		events += m.Ord
 	default:
-		m = s.markAt(l, e.cursor)
+		m = s.standing(l, e.cursor)
 		if !m.Held && x != nil && x.saved {
 			m = x.at
-		}
-		if !m.Held && e.cursor == l.seen {
-			m = l.done
 		}
 		events += m.Ord
 	}

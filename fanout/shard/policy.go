@@ -26,10 +26,7 @@ func (s *shard) save(slot uint32, e *entry) {
 		x.saved = false
 	}
 	l := s.rosters[e.log]
-	m := s.markAt(l, e.cursor)
-	if !m.Held && e.cursor == l.seen {
-		m = l.done
-	}
+	m := s.standing(l, e.cursor)
 	if !m.Held {
 		return
 	}

@@ -93,7 +93,7 @@ func (s *shard) betweenEntries(slot uint32, e *entry) bool {
 		}
 	}
 	l := s.rosters[e.log]
-	if e.cursor == l.seen || e.cursor == l.log.View().Head() {
+	if e.cursor == l.known || e.cursor == l.log.View().Head() {
 		return true
 	}
 	m := l.log.Mark(e.cursor)
