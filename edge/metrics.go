@@ -137,6 +137,19 @@ func (m *edgeMetrics) closed(api string, r *record, reason string, told bool) {
 	}
 }
 
+// told counts a gateway event.
+func (m *edgeMetrics) told(api, event, reason string) {
+	if m != nil {
+		m.gateway.WithLabelValues(api, event, reason).Inc()
+	}
+}
+
+func (m *edgeMetrics) bookmarked() {
+	if m != nil {
+		m.bookmarks.Inc()
+	}
+}
+
 func (m *edgeMetrics) drain(on bool) {
 	if m == nil {
 		return

@@ -64,7 +64,9 @@ type Deps struct {
 	Hub      Joiner
 	Portable Portable
 	Adopter  Adopter // nil: every client is served by Portable
-	Logger   *slog.Logger
+	// Link is the state of the broker's connection, for gateway.stale; nil = not known.
+	Link   func() broker.Link
+	Logger *slog.Logger
 	// Registerer takes the metrics; nil = none.
 	Registerer prometheus.Registerer
 	// Clock is the wall clock; nil = time.Now.
@@ -88,6 +90,7 @@ type Server struct {
 	hub      Joiner
 	portable Portable
 	adopter  Adopter
+	link     func() broker.Link
 	log      *slog.Logger
 	now      func() time.Time
 	admit    *admission
@@ -127,7 +130,7 @@ func New(cfg Config, d Deps) (*Server, error) {
 		d.Adopter = nil
 	}
 	s := &Server{
-		cfg: cfg, catalog: d.Catalog, hub: d.Hub, portable: d.Portable, adopter: d.Adopter,
+		cfg: cfg, catalog: d.Catalog, hub: d.Hub, portable: d.Portable, adopter: d.Adopter, link: d.Link,
 		log: d.Logger, now: d.Clock,
 		admit: newAdmission(cfg.Edge, d.Clock), metas: newMetaTable(), lines: newLines(d.Clock),
 		metrics: newMetrics(d.Registerer),

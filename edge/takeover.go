@@ -2,7 +2,6 @@ package edge
 
 import (
 	"bufio"
-	"context"
 	"net"
 	"net/http"
 	"time"
@@ -120,16 +119,21 @@ func (s *Server) servePortable(w http.ResponseWriter, q *request, rec record) er
 	setFraming(h, q.proto, framing)
 	// net/http delimits: the engine writes plain frames.
 	sub := s.subscriber(q, rec.joined, fanout.Identity, firstBytes(q.api.Spec.Client.Retry, rec.joined.Gap))
+	sink := responseSink{w, http.NewResponseController(w), q.proto == protoHTTP2}
+	var n *notifier
+	if q.choice.control != 0 {
+		n = s.newNotifier(sink, q, rec.joined)
+	}
 	sub.Meta = s.begin(q, rec)
-	var sink fanout.Sink = responseSink{w, http.NewResponseController(w), q.proto == protoHTTP2}
 	w.WriteHeader(http.StatusOK)
-	end := s.serveSink(q.r.Context(), sink, q, sub)
+	var end fanout.End
+	if n != nil {
+		end = s.serveNotified(q, n, sub)
+	} else {
+		end = s.portable.Serve(q.r.Context(), sink, sub)
+	}
 	s.Ended(sub.Meta, end)
 	return nil
-}
-
-func (s *Server) serveSink(ctx context.Context, sink fanout.Sink, _ *request, sub fanout.Subscriber) fanout.End {
-	return s.portable.Serve(ctx, sink, sub)
 }
 
 // responseSink is a fanout.Sink over a response.
