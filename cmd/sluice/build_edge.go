@@ -56,6 +56,7 @@ func (p *process) buildEdge(ctx context.Context) error {
 		p.start("shards", adopter.Run)
 	}
 	p.start("edge", server.Run)
+	p.start("memory", p.giveBack)
 	p.health.Ready("drain", func() (obs.Grade, string) {
 		if server.Draining() {
 			return obs.Failed, "draining"
