@@ -85,6 +85,7 @@ func (s *Start) UnmarshalDoc(sc doc.Scope, n *doc.Node) {
 	}
 	sc.Decode(n, &form)
 	switch last := n.Get(string(StartLast)); {
+	case last == nil && len(n.Fields) > 0: // told as unknown keys
 	case last == nil:
 		sc.Errorf(n, "must be live, earliest or {last: N}")
 	case last.Kind == doc.Number && (form.Last < 1 || form.Last > maxStartLast):

@@ -361,7 +361,8 @@ func (c *checker) client() {
 			continue
 		}
 		u, err := url.Parse(o)
-		if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || o != u.Scheme+"://"+u.Host || o != strings.ToLower(o) {
+		if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || o != u.Scheme+"://"+u.Host ||
+			strings.ContainsFunc(u.Host, notOriginByte) {
 			c.value(at, "must be an origin as browsers send it, such as https://app.example.com, without path; or *")
 		}
 	}
@@ -370,6 +371,11 @@ func (c *checker) client() {
 	oneOf(c, "/spec/client/shed", s.Client.Shed, config.ShedAuto, config.ShedSSE, config.ShedStatus)
 	oneOf(c, "/spec/client/slow", s.Client.Slow, config.SlowDrop, config.SlowBacklog, config.SlowLatest)
 	oneOf(c, "/spec/client/framing", s.Client.Framing, config.FramingIdentity, config.FramingChunked)
+}
+
+// notOriginByte tells characters that browsers never send in an origin's host: capitals and `*` among them.
+func notOriginByte(r rune) bool {
+	return !(r >= 'a' && r <= 'z' || r >= '0' && r <= '9' || strings.ContainsRune("-._:[]", r))
 }
 
 // publishable checks what only an API that clients can reach needs.
