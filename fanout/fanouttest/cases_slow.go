@@ -1,0 +1,219 @@
+package fanouttest
+
+import (
+	"encoding/json"
+	"fmt"
+	"sync"
+	"testing"
+	"time"
+
+	"sluice/fanout"
+)
+
+// stopped opens a reader that is live, has one event, and then takes nothing.
+func (w *world) stopped(name string, slow fanout.Slow) *client {
+	w.t.Helper()
+	f := feedID(name)
+	w.publish(f, 1, 10)
+	c, err := w.dial(plan{want: fanout.Want{Feed: f, At: fanout.At{Kind: fanout.AtLast, N: 1}}, tune: func(s *fanout.Subscriber) { s.Slow = slow }}, 4096)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	w.t.Cleanup(func() { c.conn.Close() })
+	if _, err := c.upTo(1, 1); err != nil {
+		w.t.Fatal(err)
+	}
+	return c
+}
+
+const flood = 2000 // events of 1 KB: far more than sockets hold
+
+func slowDrop(t *testing.T, launch Launch, chunked bool) {
+	w := newWorld(t, launch, chunked, worldConfig{Window: 4 << 20})
+	c := w.stopped("drop", fanout.Slow{Lag: 64 << 10, SoftLag: 32 << 10, Stall: 500 * time.Millisecond})
+	w.publish(feedID("drop"), flood, 1000)
+	if e := w.end(c.meta); e.Reason != fanout.EndSlow && e.Reason != fanout.EndStall {
+		t.Errorf("ended for %q", e.Reason)
+	}
+	last, err := c.upTo(2, flood+1)
+	if err == nil {
+		t.Fatal("the dropped reader got everything")
+	}
+	from := last.n()
+	if from == 0 { // nothing whole came behind the first event
+		from = 1
+	}
+	ms := w.stored(feedID("drop"))
+	again := w.open(plan{want: fanout.Want{Feed: feedID("drop"), At: fanout.At{Kind: fanout.AtID, Pos: ms[from-1].Position}}})
+	if _, err := again.upTo(from+1, flood+1); err != nil {
+		t.Errorf("resumed: %v", err)
+	}
+}
+
+func slowBacklog(t *testing.T, launch Launch, chunked bool) {
+	w := newWorld(t, launch, chunked, worldConfig{Window: 64 << 10})
+	c := w.stopped("backlog", fanout.Slow{Policy: fanout.Backlog, Lag: 64 << 10, SoftLag: 32 << 10, Stall: generously})
+	w.publish(feedID("backlog"), flood, 1000)
+	if _, err := c.upTo(2, flood+1); err != nil {
+		t.Error(err)
+	}
+	want := retryLine + frames(w.stored(feedID("backlog")))
+	if string(c.raw) != want {
+		t.Error(part(string(c.raw), want))
+	}
+}
+
+func slowLatest(t *testing.T, launch Launch, chunked bool) {
+	w := newWorld(t, launch, chunked, worldConfig{Window: 256 << 10})
+	c := w.stopped("latest", fanout.Slow{Policy: fanout.Latest, Lag: 64 << 10, SoftLag: 32 << 10, Stall: generously})
+	f := feedID("latest")
+	w.publish(f, flood, 1000)
+	have, lastID, gaps := 1, "", 0
+	var gap struct {
+		Reason   string  `json:"reason"`
+		From     *string `json:"from"`
+		To       *string `json:"to"`
+		Possible bool    `json:"possible"`
+		Missed   int     `json:"missed"`
+	}
+	lastID = string(fanout.AppendID(nil, w.stored(f)[0].Position))
+	for more := true; have < w.published(f); {
+		e, err := c.next()
+		if err != nil {
+			t.Fatalf("after %d: %v", have, err)
+		}
+		if e.name == "gateway.gap" {
+			gaps++
+			if err := json.Unmarshal([]byte(e.data), &gap); err != nil || gap.Reason != "slow" || gap.From == nil || *gap.From != lastID || gap.Possible || gap.Missed <= 0 || e.id != "" {
+				t.Fatalf("gap behind %s: %+v %v", lastID, e, err)
+			}
+			have += gap.Missed
+			if more {
+				more = false
+				w.publish(f, 5, 100) // what follows the gap
+			}
+			continue
+		}
+		if e.n() != have+1 {
+			t.Fatalf("event %d, want %d: missed was wrong", e.n(), have+1)
+		}
+		have, lastID = e.n(), e.id
+	}
+	if gaps == 0 {
+		t.Error("no gap was told")
+	}
+	c.conn.Close()
+	if e := w.end(c.meta); int(e.Gaps) != gaps {
+		t.Errorf("end says %d gaps, %d were told", e.Gaps, gaps)
+	}
+}
+
+// smallBuffers: readers with little room, all of them reading: nothing is lost where
+// sends are short.
+func smallBuffers(t *testing.T, launch Launch, chunked bool) {
+	readers, events := 50, 500
+	if testing.Short() {
+		readers, events = 15, 200
+	}
+	w := newWorld(t, launch, chunked, worldConfig{Window: 8 << 20})
+	f := feedID("small")
+	w.publish(f, 1, 10)
+	var wg sync.WaitGroup
+	errs := make(chan error, readers)
+	for i := range readers {
+		c, err := w.dial(plan{want: fanout.Want{Feed: f, At: fanout.At{Kind: fanout.AtEarliest}}}, 4096)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.conn.Close()
+		wg.Go(func() {
+			if _, err := c.upTo(1, events); err != nil {
+				errs <- fmt.Errorf("reader %d: %w", i, err)
+			}
+		})
+	}
+	for n := 1; n < events; {
+		k := min(7, events-n)
+		w.publish(f, k, 300+n*3)
+		n += k
+	}
+	wg.Wait()
+	close(errs)
+	for err := range errs {
+		t.Error(err)
+	}
+}
+
+func stalls(t *testing.T, launch Launch, chunked bool) {
+	for name, policy := range map[string]fanout.Policy{"drop": fanout.Drop, "backlog": fanout.Backlog, "latest": fanout.Latest} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, launch, chunked, worldConfig{Window: 8 << 20})
+			c := w.stopped("stall", fanout.Slow{Policy: policy, Lag: 64 << 20, SoftLag: 64 << 20, Stall: 400 * time.Millisecond})
+			w.publish(feedID("stall"), flood, 1000)
+			if e := w.end(c.meta); e.Reason != fanout.EndStall {
+				t.Errorf("ended for %q", e.Reason)
+			}
+		})
+	}
+}
+
+// meter grants what it holds.
+type meter struct {
+	mu            sync.Mutex
+	left          int
+	taken, gotten int
+}
+
+func (m *meter) Take(n int) int {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	n = min(n, m.left)
+	m.left -= n
+	m.taken += n
+	return n
+}
+
+func (m *meter) Give(n int) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.left += n
+	m.gotten += n
+}
+
+func (m *meter) add(n int) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.left += n
+}
+
+// meters: not one event more than granted is sent, and what was not sent is given back.
+func meters(t *testing.T, launch Launch, chunked bool) {
+	w := newWorld(t, launch, chunked, worldConfig{})
+	f := feedID("meters")
+	w.publish(f, 25, 50)
+	for name, at := range map[string]fanout.At{"backlog": {Kind: fanout.AtEarliest}, "live": {}} {
+		from := 1
+		if name == "live" {
+			from = w.published(f) + 1
+		}
+		m := &meter{left: 10}
+		c := w.open(plan{want: fanout.Want{Feed: f, At: at}, meter: m})
+		if name == "live" {
+			w.publish(f, 25, 50)
+		}
+		if _, err := c.upTo(from, from+9); err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		m.add(7)
+		if _, err := c.upTo(from+10, from+16); err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		c.conn.Close()
+		e := w.end(c.meta)
+		m.mu.Lock()
+		if e.Events != 17 || m.taken-m.gotten != 17 {
+			t.Errorf("%s: %d events sent, %d taken, %d given back", name, e.Events, m.taken, m.gotten)
+		}
+		m.mu.Unlock()
+	}
+}
