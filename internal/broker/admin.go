@@ -18,7 +18,7 @@ const (
 	defaultMaxEvents = 10_000
 	defaultMaxBytes  = 2 << 30
 	leastMaxBytes    = 16 << 20 // below this a stream is refused instead of made smaller
-	dupWindow        = 30 * time.Second
+	dupWindow        = time.Second
 	maxConsumers     = 32 // we use none; a bound on somebody's leak
 	createTries      = 100
 	adminTimeout     = 10 * time.Second
@@ -69,7 +69,8 @@ func streamConfig(s StreamSpec, cfg Config, now time.Time) jetstream.StreamConfi
 			metaFirstSeq: strconv.FormatUint(first, 10),
 		},
 	}
-	// The window is per stream and costs memory; we send no message ids.
+	// The window is per stream and costs memory for each message id. Ours are never used
+	// twice (predict.go): they are compared, not remembered.
 	c.Duplicates = min(dupWindow, c.MaxAge)
 	if profile == ProfileMemory {
 		c.Storage, c.Compression = jetstream.MemoryStorage, jetstream.NoCompression

@@ -41,7 +41,7 @@ func TestStreamConfig(t *testing.T) {
 	want := map[string]any{
 		"subjects": []any{"ev.test_v1.>"}, "retention": "limits", "discard": "old", "storage": "file",
 		"num_replicas": 1., "max_msgs_per_subject": 77., "max_age": 6e11, "max_bytes": float64(1 << 30),
-		"max_msg_size": float64(2 << 20), "compression": "s2", "duplicate_window": 3e10, "max_consumers": 32.,
+		"max_msg_size": float64(2 << 20), "compression": "s2", "duplicate_window": 1e9, "max_consumers": 32.,
 		"allow_direct": true, "allow_atomic": true, "deny_delete": true, "deny_purge": false,
 		"first_seq": float64(now.UnixMicro()), "republish": map[string]any{"src": "ev.test_v1.>", "dest": "live.test_v1.>"},
 	}
@@ -64,7 +64,7 @@ func TestStreamConfig(t *testing.T) {
 	now = now.Add(time.Hour)
 	ensure(t, n, StreamSpec{Name: "test 1", MaxAge: 5 * time.Second, MaxEvents: 5, MaxBytes: 1 << 20})
 	got = rawConfig(t, n, "EV_"+f.API)
-	if got["max_msgs_per_subject"] != 5. || got["max_age"] != 5e9 || got["duplicate_window"] != 5e9 || got["max_bytes"] != float64(1<<20) {
+	if got["max_msgs_per_subject"] != 5. || got["max_age"] != 5e9 || got["duplicate_window"] != 1e9 || got["max_bytes"] != float64(1<<20) {
 		t.Errorf("after the update: %v", got)
 	}
 	if meta := got["metadata"].(map[string]any); meta["first_seq"] != first {
@@ -211,7 +211,7 @@ func TestMetrics(t *testing.T) {
 	if _, err := n.Writer().Commit(t.Context(), f, &Commit{Epoch: 1, Events: events(0, 10)}); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := n.Writer().Commit(t.Context(), f, &Commit{Epoch: 1, Events: events(0, 10)}); err == nil {
+	if _, err := n.Writer().Commit(t.Context(), f, &Commit{Epoch: 1, Tx: 2, Events: events(0, 10)}); err == nil {
 		t.Fatal("not fenced")
 	}
 	var b Block

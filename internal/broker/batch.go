@@ -14,7 +14,13 @@ import (
 // batch stores what is left of c as one atomic batch: all or nothing, one disk sync,
 // consecutive sequences. Answers are asked for the first and the last message: without
 // the first's, a refusal to open the batch looks like an incomplete one.
-func (w *writer) batch(ctx context.Context, f FeedID, c *Commit) error {
+func (w *writer) batch(ctx context.Context, f FeedID, c *Commit, p *predictor) error {
+	select { // the broker keeps few batches open per stream
+	case p.batches <- struct{}{}:
+		defer func() { <-p.batches }()
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 	first, end := make(chan *nats.Msg, 1), make(chan *nats.Msg, 1)
 	reply, cut, stop := w.box.open(func(tail string, m *nats.Msg) {
 		to := end

@@ -76,7 +76,8 @@ type Commit struct {
 	// What earlier attempts came to; owned by Writer.Commit.
 	done   int    // events known to be stored
 	last   uint64 // sequence of the last of them
-	unsure bool   // an attempt behind done had no answer
+	unsure bool   // some attempt had no answer: what it sent may still land
+	empty  bool   // Force, and what was stored of it is gone
 }
 
 // Errors of Writer, Direct, Bucket, Bus and Admin; test with errors.Is and errors.As.
@@ -110,9 +111,8 @@ type Writer interface {
 	// Commit stores c in order with compare-and-set on the feed's last sequence and
 	// returns the position of its last event (Micros unknown, 0). On ErrUnknownOutcome,
 	// ErrBusy, ErrUnavailable and ErrNoStream pass the same c again: what of it is stored
-	// already is found out and not stored twice. *FencedError means that somebody else's
-	// event is the feed's last (Actual) or that it has none (0); or, if c is a copy of one
-	// without outcome, that this one landed: resolve by Last and compare (Epoch, Tx).
+	// already is found out by (Epoch, Tx) and not stored twice. *FencedError means that
+	// somebody else's event is the feed's last (Actual), or that the feed has none (0).
 	// Under profile process a commit may be stored in part when it is refused.
 	Commit(ctx context.Context, f FeedID, c *Commit) (Position, error)
 }

@@ -15,6 +15,7 @@ import (
 // Error codes of JetStream that we tell apart.
 const (
 	codeWrongLast      = 10071 // wrong last sequence; the text has the actual one
+	codeWrongLastMsg   = 10070 // another message is the stream's last: a prediction failed
 	codeWrongLastBusy  = 10164 // the same while a write on this subject is in flight: no number
 	codeBatchesBusy    = 10210 // too many open batches
 	codeTooMany        = 10167 // too many requests
@@ -50,7 +51,7 @@ func (e *jsError) Error() string { return fmt.Sprintf("%s (%d)", e.Description, 
 // Unwrap names the sentinel that callers branch on.
 func (e *jsError) Unwrap() error {
 	switch e.ErrCode {
-	case codeWrongLast:
+	case codeWrongLast, codeWrongLastMsg:
 		return ErrConflict
 	case codeWrongLastBusy, codeBatchesBusy, codeTooMany, codeBatchPart, codeCreateFailed:
 		return ErrBusy
@@ -120,8 +121,8 @@ func parseAck(answer []byte) (uint64, error) {
 		}
 		seq = seq*10 + uint64(c-'0')
 	}
-	if seq == 0 {
-		return 0, fmt.Errorf("%w: answer without sequence", ErrRefused)
+	if seq == 0 || bytes.Contains(answer, []byte(`"duplicate"`)) {
+		return 0, fmt.Errorf("%w: answer without sequence, or a message id used twice", ErrRefused)
 	}
 	return seq, nil
 }

@@ -30,7 +30,7 @@
 // # Invariants
 //
 //   - 5: one writer per feed, fenced: every stored event expected its predecessor as the
-//     feed's last (pipeline.go says why also when events are sent ahead of answers).
+//     feed's last (predict.go says why also when events are sent ahead of answers).
 //   - 6 and 7 rest on Link, Last and Position of each message: facts, judged by fanout.
 //   - 3: a read's answer is whole or an error; nothing is cut silently.
 //   - 18, 19: Open's resources end with Close; queues and caches are bounded.

@@ -27,7 +27,6 @@ const (
 	hdrPending  = "Nats-Num-Pending"
 	hdrStatus   = "Status"
 	hdrWantSubj = "Nats-Expected-Last-Subject-Sequence"
-	hdrWantLast = "Nats-Expected-Last-Sequence"
 	hdrBatch    = "Nats-Batch-Id"
 	hdrBatchSeq = "Nats-Batch-Sequence"
 	hdrBatchEnd = "Nats-Batch-Commit"

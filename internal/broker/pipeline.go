@@ -5,39 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
-	"sync"
 	"time"
 
 	"github.com/nats-io/nats.go"
-)
-
-// A plain commit publishes one message after the other, each expecting its predecessor
-// as the feed's last. Waiting for every answer costs a round trip per event, so we
-// predict: message i+1 goes out expecting the sequence that message i will get, if
-// nobody else writes to the stream. To be safe a predicted message expects *both* the
-// feed's and the stream's last sequence. Then an accepted one has the predicted
-// sequence exactly, and once one is refused, all behind it are, because what they
-// expect of the feed can no longer come true. With the feed's alone it could: shifted
-// by one foreign message, message i+2 would find the sequence it expects on message i.
-// After a refusal we go on one by one from the last stored one.
-
-// predictor knows which sequence the next message of a stream will get, as long as
-// this process alone writes to it. Its lock is held while a message is handed to the
-// connection, so that predictions are in publish order.
-type predictor struct {
-	mu    sync.Mutex
-	known bool
-	next  uint64 // sequence of the next message to be published
-	sent  uint64 // messages published so far
-
-	// After a wrong guess, events go one by one for a while, longer each time.
-	calm    int // events still to be sent one by one
-	penalty int
-}
-
-const (
-	leastPenalty = 64
-	mostPenalty  = 8192
 )
 
 func (w *writer) predictor(api string) *predictor {
@@ -45,60 +15,10 @@ func (w *writer) predictor(api string) *predictor {
 	defer w.mu.Unlock()
 	p := w.order[api]
 	if p == nil {
-		p = &predictor{}
+		p = newPredictor()
 		w.order[api] = p
 	}
 	return p
-}
-
-// accepted learns from an answer to the message that was number sent: all sent after
-// it will follow it, if they are accepted. Answers come in the order of publishing.
-func (p *predictor) accepted(seq, sent uint64) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.known = true
-	p.next = seq + p.sent - sent
-}
-
-// refused takes back the place of one message.
-func (p *predictor) refused() {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.known {
-		p.next--
-	}
-}
-
-// forget is called when an answer is missing: nothing is known any more.
-func (p *predictor) forget() {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.known = false
-}
-
-func (p *predictor) wrong() {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.penalty = min(max(2*p.penalty, leastPenalty), mostPenalty)
-	p.calm = p.penalty
-}
-
-// mayPipeline reports whether the next n events may be predicted; if not, one of them
-// counts as sent.
-func (p *predictor) mayPipeline() bool {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.calm > 0 {
-		p.calm--
-		return false
-	}
-	return p.known
-}
-
-func (p *predictor) cleanRun() {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.penalty /= 2
 }
 
 // pipeline stores what is left of c in order by plain publishes.
@@ -106,10 +26,11 @@ func (w *writer) pipeline(ctx context.Context, f FeedID, c *Commit) error {
 	p := w.predictor(f.API)
 	for c.done < len(c.Events) {
 		var err error
-		if len(c.Events)-c.done > 1 && w.cfg.Window > 1 && !c.unsure && p.mayPipeline() {
-			err = w.flight(ctx, f, c, p)
+		chain, ok := p.present()
+		if ok && len(c.Events)-c.done > 1 && w.cfg.Window > 1 && !c.unsure {
+			err = w.flight(ctx, f, c, p, chain)
 		} else {
-			err = w.single(ctx, f, c, p)
+			err = w.single(ctx, f, c, p, false)
 		}
 		if err != nil {
 			return err
@@ -118,22 +39,33 @@ func (w *writer) pipeline(ctx context.Context, f FeedID, c *Commit) error {
 	return nil
 }
 
-// single stores the next event and waits for the answer.
-func (w *writer) single(ctx context.Context, f FeedID, c *Commit, p *predictor) error {
+// single stores the next event and waits for the answer. Alone, it expects nothing but
+// the feed's last sequence: a refusal is then a fence.
+func (w *writer) single(ctx context.Context, f FeedID, c *Commit, p *predictor, alone bool) error {
 	for {
 		m := &nats.Msg{Subject: f.Subject(), Header: nats.Header{}, Data: c.Events[c.done].Body}
 		c.header(m.Header, c.done, int64(c.link()), f.Hashed())
 		m.Header[hdrWantSubj] = []string{strconv.FormatUint(c.expected(), 10)}
-		seq, err := w.askOne(ctx, c, m, p)
+		seq, err := w.askOne(ctx, c, m, p, alone)
 		if err == nil {
 			c.landed(c.done+1, seq)
 			return nil
 		}
 		var js *jsError
-		if !errors.As(err, &js) || js.ErrCode != codeWrongLast {
+		if !errors.As(err, &js) {
 			return err
 		}
-		if err := w.fenced(ctx, f, c, js); err != nil {
+		switch js.ErrCode {
+		case codeWrongLastMsg:
+			w.met.mispredict(1)
+			p.wrong()
+			alone = true
+			continue
+		case codeWrongLast:
+			if err := w.fenced(ctx, f, c, js); err != nil {
+				return err
+			}
+		default:
 			return err
 		}
 		if c.done == len(c.Events) {
@@ -143,7 +75,7 @@ func (w *writer) single(ctx context.Context, f FeedID, c *Commit, p *predictor) 
 }
 
 // askOne publishes m in its place in the stream's order and waits for the answer.
-func (w *writer) askOne(ctx context.Context, c *Commit, m *nats.Msg, p *predictor) (uint64, error) {
+func (w *writer) askOne(ctx context.Context, c *Commit, m *nats.Msg, p *predictor, alone bool) (uint64, error) {
 	answers := make(chan *nats.Msg, 1)
 	reply, cut, stop := w.box.open(func(_ string, m *nats.Msg) {
 		select {
@@ -153,16 +85,9 @@ func (w *writer) askOne(ctx context.Context, c *Commit, m *nats.Msg, p *predicto
 	})
 	defer stop()
 	m.Reply = reply
-	p.mu.Lock()
-	sent := p.sent
-	err := w.box.nc.PublishMsg(m)
-	if err == nil {
-		p.sent++
-		p.next++
-	}
-	p.mu.Unlock()
+	t, _, _, err := p.publish(w.box.nc, m, nil, alone)
 	if err != nil {
-		return 0, mapError(err)
+		return 0, err
 	}
 	timer := time.NewTimer(w.cfg.CommitTimeout)
 	defer timer.Stop()
@@ -171,10 +96,10 @@ func (w *writer) askOne(ctx context.Context, c *Commit, m *nats.Msg, p *predicto
 	case m := <-answers:
 		seq, err := w.answered(m)
 		if err != nil {
-			p.refused()
+			p.refused(t)
 			return 0, err
 		}
-		p.accepted(seq, sent)
+		p.accepted(seq, t)
 		return seq, nil
 	case <-cut:
 		why = "connection cut"
@@ -182,7 +107,7 @@ func (w *writer) askOne(ctx context.Context, c *Commit, m *nats.Msg, p *predicto
 		why = "no answer in " + w.cfg.CommitTimeout.String()
 	case <-ctx.Done():
 	}
-	p.forget()
+	p.refused(t)
 	return 0, c.noAnswer(ctx, why)
 }
 
@@ -193,9 +118,10 @@ type flight struct {
 	c       *Commit
 	p       *predictor
 	m       nats.Msg
+	chain   uint64
 	reply   string
 	answers chan flightAnswer
-	sent    []uint64 // number in the stream's order, by event, from the first of the flight on
+	sent    []ticket // by event, from the first of the flight on
 	base    int      // event index of the first
 	expect  uint64   // the feed's last sequence before the next event to publish
 	link    uint64
@@ -206,11 +132,17 @@ type flightAnswer struct {
 	m     *nats.Msg
 }
 
-// flight sends predicted messages, at most Window unanswered, until all are stored or
-// one is refused; then the rest is left to the caller (nil) or there is an error.
-func (w *writer) flight(ctx context.Context, f FeedID, c *Commit, p *predictor) error {
+// Why a flight ends before all is stored.
+var (
+	errChainEnded = errors.New("chain ended")        // nothing is wrong: begin another
+	errDisorder   = errors.New("stored in disorder") // cannot be: see predictor
+)
+
+// flight sends predicted messages, at most Window unanswered, until all are stored, the
+// chain ends or one is refused; nil leaves the rest to the caller.
+func (w *writer) flight(ctx context.Context, f FeedID, c *Commit, p *predictor, chain uint64) error {
 	fl := &flight{
-		w: w, f: f, c: c, p: p, m: nats.Msg{Subject: f.Subject(), Header: nats.Header{}},
+		w: w, f: f, c: c, p: p, m: nats.Msg{Subject: f.Subject(), Header: nats.Header{}}, chain: chain,
 		answers: make(chan flightAnswer, w.cfg.Window), base: c.done, expect: c.expected(), link: c.link(),
 	}
 	reply, cut, stop := w.box.open(func(tail string, m *nats.Msg) {
@@ -229,104 +161,98 @@ func (w *writer) flight(ctx context.Context, f FeedID, c *Commit, p *predictor) 
 }
 
 func (fl *flight) run(ctx context.Context, cut <-chan struct{}) error {
-	var refusal error
+	var stopped error
 	next, waiting := fl.c.done, 0
 	timer := time.NewTimer(fl.w.cfg.CommitTimeout)
 	defer timer.Stop()
+	why := "deadline"
 	for {
-		for refusal == nil && next < len(fl.c.Events) && waiting < fl.w.cfg.Window {
-			ok, err := fl.publish(next)
-			if err != nil {
-				refusal = err
-				break
+		for stopped == nil && next < len(fl.c.Events) && waiting < fl.w.cfg.Window {
+			if stopped = fl.publish(next); stopped == nil {
+				next++
+				waiting++
 			}
-			if !ok {
-				refusal = errStopped
-				break
-			}
-			next++
-			waiting++
 		}
 		if waiting == 0 {
-			return fl.landed(ctx, refusal)
+			return fl.finish(ctx, stopped)
 		}
 		select {
 		case a := <-fl.answers:
 			timer.Reset(fl.w.cfg.CommitTimeout)
 			waiting--
-			if err := fl.take(a); err != nil && refusal == nil {
-				refusal = err
+			if err := fl.take(a); stopped == nil || errors.Is(stopped, errChainEnded) || errors.Is(err, errDisorder) {
+				stopped = errors.Join(err, stopped)
 			}
 			continue
 		case <-cut:
-			fl.p.forget()
-			return fl.c.noAnswer(ctx, "connection cut")
+			why = "connection cut"
 		case <-timer.C:
-			fl.p.forget()
-			return fl.c.noAnswer(ctx, "no answer in "+fl.w.cfg.CommitTimeout.String())
+			why = "no answer in " + fl.w.cfg.CommitTimeout.String()
 		case <-ctx.Done():
-			fl.p.forget()
-			return fl.c.noAnswer(ctx, "deadline")
 		}
+		fl.p.refused(fl.sent[len(fl.sent)-1])
+		return fl.c.noAnswer(ctx, why)
 	}
 }
 
-// errStopped ends a flight whose predictor was told that it is wrong.
-var errStopped = errors.New("prediction lost")
-
-// publish sends event i with the sequence it will get, false if that is not known.
-func (fl *flight) publish(i int) (bool, error) {
+// publish sends event i with the sequence it will get.
+func (fl *flight) publish(i int) error {
 	fl.c.header(fl.m.Header, i, int64(fl.link), fl.f.Hashed())
 	fl.m.Header[hdrWantSubj] = []string{strconv.FormatUint(fl.expect, 10)}
 	fl.m.Data = fl.c.Events[i].Body
 	fl.m.Reply = fl.reply + strconv.FormatUint(uint64(i), 36)
-
-	p := fl.p
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if !p.known {
-		return false, nil
+	t, seq, ok, err := fl.p.publish(fl.w.box.nc, &fl.m, &fl.chain, false)
+	switch {
+	case err != nil:
+		return err
+	case !ok:
+		return errChainEnded
 	}
-	fl.m.Header[hdrWantLast] = []string{strconv.FormatUint(p.next-1, 10)}
-	if err := fl.w.box.nc.PublishMsg(&fl.m); err != nil {
-		return false, mapError(err)
-	}
-	fl.sent = append(fl.sent, p.sent)
-	fl.expect, fl.link = p.next, p.next
-	p.sent++
-	p.next++
-	return true, nil
+	fl.sent = append(fl.sent, t)
+	fl.expect, fl.link = seq, seq
+	return nil
 }
 
 // take notes one answer. Those of a flight come in order, so that an event is stored
 // only directly behind the one before it.
 func (fl *flight) take(a flightAnswer) error {
+	i := a.event - fl.base
+	if i < 0 || i >= len(fl.sent) {
+		return fmt.Errorf("%w: answer to event %d, which was not sent", errDisorder, a.event)
+	}
 	seq, err := fl.w.answered(a.m)
 	if err != nil {
-		fl.p.refused()
+		fl.p.refused(fl.sent[i])
 		return err
 	}
-	i := a.event - fl.base
-	if a.event != fl.c.done || i < 0 || i >= len(fl.sent) {
-		return fmt.Errorf("%w: event %d stored out of order", ErrRefused, a.event)
+	if a.event != fl.c.done {
+		return fmt.Errorf("%w: event %d of commit %d.%d at %d, %d are stored before it", errDisorder, a.event,
+			fl.c.Epoch, fl.c.Tx, seq, fl.c.done)
 	}
 	fl.p.accepted(seq, fl.sent[i])
 	fl.c.landed(a.event+1, seq)
 	return nil
 }
 
-// landed ends a flight all of whose messages are answered.
-func (fl *flight) landed(ctx context.Context, refusal error) error {
-	if refusal == nil {
-		fl.p.cleanRun()
-		return nil
-	}
+// finish ends a flight all of whose messages are answered.
+func (fl *flight) finish(ctx context.Context, stopped error) error {
 	var js *jsError
-	if errors.Is(refusal, errStopped) || errors.As(refusal, &js) && js.ErrCode == codeWrongLast {
-		// Wrong guess or a fence: the same event alone, expecting only its feed, tells.
+	switch {
+	case stopped == nil:
+		fl.p.clean()
+		return nil
+	case errors.Is(stopped, errDisorder):
+		return fmt.Errorf("%w: %w", ErrRefused, stopped)
+	case errors.As(stopped, &js) && (js.ErrCode == codeWrongLast || js.ErrCode == codeWrongLastMsg):
+		// A wrong guess or a fence: the same event alone, expecting only its feed, tells.
 		fl.w.met.mispredict(len(fl.sent) - (fl.c.done - fl.base))
 		fl.p.wrong()
-		return fl.w.single(ctx, fl.f, fl.c, fl.p)
+		return fl.w.single(ctx, fl.f, fl.c, fl.p, true)
+	case errors.Is(stopped, errChainEnded) && js == nil:
+		if len(fl.sent) == 0 { // do not race for the start of a chain
+			return fl.w.single(ctx, fl.f, fl.c, fl.p, false)
+		}
+		return nil
 	}
-	return refusal
+	return stopped
 }

@@ -141,9 +141,9 @@ func (w *writer) commit(ctx context.Context, f FeedID, c *Commit) error {
 	case facts.profile == ProfileProcess:
 		err = w.pipeline(ctx, f, c)
 	case len(c.Events)-c.done == 1:
-		err = w.single(ctx, f, c, w.predictor(f.API))
+		err = w.single(ctx, f, c, w.predictor(f.API), true)
 	default:
-		err = w.batch(ctx, f, c)
+		err = w.batch(ctx, f, c, w.predictor(f.API))
 	}
 	if errors.Is(err, ErrNoStream) {
 		w.info.drop(f.API)
@@ -199,16 +199,16 @@ func (w *writer) resolve(ctx context.Context, f FeedID, c *Commit) error {
 // landed notes that the first n events are stored, the last of them at seq. unsure
 // stays: more of the unanswered attempt may still land.
 func (c *Commit) landed(n int, seq uint64) {
-	c.done, c.last = min(n, len(c.Events)), seq
+	c.done, c.last, c.empty = min(n, len(c.Events)), seq, false
 }
 
 // expected is the feed's last sequence before the next event to be stored.
 func (c *Commit) expected() uint64 {
 	switch {
+	case c.empty, c.done == 0 && c.Force:
+		return 0
 	case c.done > 0:
 		return c.last
-	case c.Force:
-		return 0
 	}
 	return c.Prev
 }
@@ -243,14 +243,14 @@ func (c *Commit) header(h nats.Header, i int, link int64, hashed bool) {
 	}
 }
 
-// fenced makes the error of a wrong last sequence ours; an attempt of our own that
-// landed after all is taken over first, then err is nil.
+// fenced makes the error of a wrong last sequence ours; nil means that it was an attempt
+// of our own, now taken over, and that c goes on from there.
 func (w *writer) fenced(ctx context.Context, f FeedID, c *Commit, js *jsError) error {
 	actual, known := js.actual()
 	if !known {
 		return js
 	}
-	if c.unsure && actual > c.last {
+	if actual > c.last {
 		before := c.done
 		if err := w.resolve(ctx, f, c); err != nil {
 			return err
@@ -258,6 +258,10 @@ func (w *writer) fenced(ctx context.Context, f FeedID, c *Commit, js *jsError) e
 		if c.done > before {
 			return nil
 		}
+	}
+	if actual == 0 && c.Force && c.done > 0 && !c.empty {
+		c.empty = true // what was stored of c is gone, too
+		return nil
 	}
 	return fmt.Errorf("%w: %w", &FencedError{Feed: f, Expected: c.expected(), Actual: actual}, js)
 }

@@ -21,8 +21,8 @@ type Faults interface {
 	DropLive(n int)
 	// DropLast throws away the next live event of the feed.
 	DropLast(f broker.FeedID)
-	// HoldAck stores the next n commits but loses the answers: ErrUnknownOutcome. The
-	// same commit passed again is then fenced by its own first attempt.
+	// HoldAck stores the next n commits but loses the answers: ErrUnknownOutcome. Passed
+	// again, or made again with the same (Epoch, Tx), a commit is found stored.
 	HoldAck(n int)
 	// DeleteMsg removes one stored message from the middle.
 	DeleteMsg(api string, seq uint64)

@@ -27,7 +27,7 @@ func conformance(t *testing.T, open func(t *testing.T) Broker, wrap func(*testin
 		{"everything stored comes back", testRoundTrip},
 		{"feeds of one API are linked each by itself", testInterleaved},
 		{"a wrong expectation is fenced", testFence},
-		{"a lost answer is fenced by its own first attempt", testHoldAck},
+		{"a commit whose answer was lost is found stored", testHoldAck},
 		{"force stores behind what expired", testForce},
 		{"bad commits are refused", testRefused},
 		{"read from a place or a time", testReadFrom},

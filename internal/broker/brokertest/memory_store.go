@@ -67,7 +67,10 @@ func (w memoryWriter) Commit(ctx context.Context, f broker.FeedID, c *broker.Com
 	}
 	var actual uint64
 	if ms := s.trim(f); len(ms) > 0 {
-		actual = ms[len(ms)-1].Seq
+		last := ms[len(ms)-1]
+		if actual = last.Seq; last.Epoch == c.Epoch && last.Tx == c.Tx {
+			return broker.Position{Seq: actual}, nil // an earlier attempt, whose answer was lost
+		}
 	}
 	expected := c.Prev
 	if c.Force {
