@@ -2,6 +2,7 @@ package conformance
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -10,6 +11,7 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"testing/iotest"
 )
 
 // event is what a client dispatches. ID is compared apart: the gateway makes its own.
@@ -121,4 +123,22 @@ func withoutIDs(in []event) []event {
 		out = append(out, event{Type: ev.Type, Data: ev.Data})
 	}
 	return out
+}
+
+// reader reads bytes that were kept.
+func reader(raw []byte) *bufio.Reader { return bufio.NewReader(bytes.NewReader(raw)) }
+
+// reader1 reads byte by byte, so that what its source handed out is what was consumed.
+func reader1(r io.Reader) *bufio.Reader { return bufio.NewReaderSize(iotest.OneByteReader(r), 16) }
+
+// tee keeps what it hands out.
+type tee struct {
+	from io.Reader
+	seen []byte
+}
+
+func (t *tee) Read(p []byte) (int, error) {
+	n, err := t.from.Read(p)
+	t.seen = append(t.seen, p[:n]...)
+	return n, err
 }
