@@ -47,6 +47,7 @@ func conformance(t *testing.T, open func(t *testing.T) Broker, wrap func(*testin
 		{"bucket watch", testWatch},
 	} {
 		t.Run(c.name, func(t *testing.T) {
+			t.Parallel() // most of them wait
 			wrap(t, func(t *testing.T) {
 				ctx, cancel := context.WithTimeout(t.Context(), 2*waitTimeout)
 				defer cancel()

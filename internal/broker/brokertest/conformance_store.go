@@ -239,7 +239,7 @@ func testReadFrom(r *rig) {
 
 func testLastOf(r *rig) {
 	r.stream(broker.StreamSpec{})
-	const n = 600
+	const n = 300
 	feeds := make([]broker.FeedID, n)
 	want := make([]broker.Position, n)
 	for i := range feeds {

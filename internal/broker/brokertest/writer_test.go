@@ -47,12 +47,12 @@ func TestLostAcks(t *testing.T) {
 			r.stream(broker.StreamSpec{})
 			f := feed("ticks")
 			n.DropAcks(10)
-			if err := writeAll(t.Context(), n.Writer(), f, 1, 400, 20); err != nil {
+			if err := writeAll(t.Context(), n.Writer(), f, 1, 200, 20); err != nil {
 				t.Fatal(err)
 			}
 			n.DropAcks(0)
 			all := r.readAll(f, 0)
-			r.bodies(all, 0, 400)
+			r.bodies(all, 0, 200)
 			r.chained(all)
 		})
 	}
