@@ -40,7 +40,7 @@ type admission struct {
 	mu    sync.Mutex // guards what follows
 	total int
 	ips   map[netip.Addr]*ipState // by address, IPv6 by /64
-	apis  map[string]int          // open streams by API
+	apis  map[apiKey]*apiSeats
 }
 
 // ipState is what one client address holds and how fast it connects.
@@ -50,10 +50,19 @@ type ipState struct {
 	at      time.Time // of tokens
 }
 
+// apiKey names an API version.
+type apiKey struct{ name, version string }
+
+// apiSeats counts an API's open streams.
+type apiSeats struct {
+	key  apiKey
+	open int
+}
+
 // seat is one place taken. Whoever closes the socket gives it back, once.
 type seat struct {
 	ip  netip.Addr // zero = exempt
-	api string     // "" = not taken
+	api *apiSeats  // nil = not taken
 }
 
 func newAdmission(c config.Edge, now func() time.Time) *admission {
@@ -70,7 +79,7 @@ func newAdmission(c config.Edge, now func() time.Time) *admission {
 		// Two seconds' worth at once: a burst is what reconnects look like.
 		joins: rate.NewLimiter(rate.Limit(perSecond), 2*perSecond),
 		ips:   map[netip.Addr]*ipState{},
-		apis:  map[string]int{},
+		apis:  map[apiKey]*apiSeats{},
 	}
 }
 
@@ -162,14 +171,19 @@ func (a *admission) forgetIdle(now time.Time) {
 
 // enterAPI takes a place of the API too.
 func (a *admission) enterAPI(s *seat, api *catalog.API) error {
-	id := api.ID()
+	key := apiKey{api.Name(), api.Version()}
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if most := api.Spec.Limits.MaxClients; most > 0 && a.apis[id] >= most {
+	held := a.apis[key]
+	if held == nil {
+		held = &apiSeats{key: key}
+		a.apis[key] = held
+	}
+	if most := api.Spec.Limits.MaxClients; most > 0 && held.open >= most {
 		return refuse(problem.Overloaded, "This API has no room on this node.")
 	}
-	a.apis[id]++
-	s.api = id
+	held.open++
+	s.api = held
 	return nil
 }
 
@@ -179,11 +193,11 @@ func (a *admission) leave(s seat) {
 	defer a.mu.Unlock()
 	a.total--
 	a.leaveIP(s.ip)
-	if s.api == "" {
+	if s.api == nil {
 		return
 	}
-	if a.apis[s.api]--; a.apis[s.api] <= 0 {
-		delete(a.apis, s.api)
+	if s.api.open--; s.api.open == 0 {
+		delete(a.apis, s.api.key)
 	}
 }
 

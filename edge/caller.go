@@ -1,6 +1,7 @@
 package edge
 
 import (
+	"encoding/binary"
 	"encoding/hex"
 	"math/rand/v2"
 	"net/http"
@@ -94,14 +95,12 @@ func isTrusted(ip netip.Addr, trusted []netip.Prefix) bool {
 
 // newRequestID makes a request id of 20 hex digits. It need not be a secret.
 func newRequestID() string {
-	var raw [12]byte
-	for i, v := 0, rand.Uint64(); i < 8; i++ {
-		raw[i] = byte(v >> (8 * i))
-	}
-	for i, v := 8, rand.Uint32(); i < 12; i++ {
-		raw[i] = byte(v >> (8 * (i - 8)))
-	}
-	return hex.EncodeToString(raw[:10])
+	var raw [16]byte
+	binary.LittleEndian.PutUint64(raw[:8], rand.Uint64())
+	binary.LittleEndian.PutUint64(raw[8:], rand.Uint64())
+	var text [20]byte
+	hex.Encode(text[:], raw[:10])
+	return string(text[:])
 }
 
 // validRequestID accepts 1–64 of [A-Za-z0-9._-].

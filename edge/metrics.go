@@ -6,6 +6,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"sluice/fanout"
 	"sluice/internal/problem"
 )
 
@@ -54,7 +55,7 @@ func newMetrics(reg prometheus.Registerer) *edgeMetrics {
 		admitTime: seconds("admit_seconds", "Time from request head to stream head, waits included."),
 		joinWait:  seconds("join_wait_seconds", "Time that a join waited for its turn."),
 		resumes:   counters("resumes_total", "Streams started with an id or a time, by what was found.", "api", "result"),
-		badIDs:    counters("bad_ids_total", "Presented ids that are not of this gateway's making.", "kind"),
+		badIDs:    counters("bad_ids_total", "Presented ids that were of no use: malformed, foreign or of another life of the log.", "kind"),
 		bookmarks: counter("bookmarks_total", "Bookmarks sent."),
 		gateway:   counters("gateway_events_total", "Gateway events sent.", "api", "event", "reason"),
 		ends:      counters("ends_total", "Streams ended, by reason.", "reason"),
@@ -123,6 +124,22 @@ func (m *edgeMetrics) opened(api string, r *record, admitted, waited time.Durati
 	if r.flags&flagToldGap != 0 {
 		m.gateway.WithLabelValues(api, "gateway.gap", r.resume.String()).Inc()
 	}
+}
+
+// badID counts an id that was of no use: malformed, foreign (never of this feed, or
+// forged), or of another life of the log.
+func (m *edgeMetrics) badID(at fanout.AtKind, r resumeResult) {
+	if m == nil {
+		return
+	}
+	kind := "foreign"
+	switch {
+	case at == fanout.AtBadID:
+		kind = "malformed"
+	case r == resumeReset:
+		kind = "reset"
+	}
+	m.badIDs.WithLabelValues(kind).Inc()
 }
 
 // closed counts a stream's end.

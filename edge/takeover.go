@@ -66,6 +66,9 @@ func (s *Server) begin(q *request, rec record) uint32 {
 	q.seated = false
 	rec.joined.Start, rec.joined.Gap = fanout.Start{}, nil
 	s.metrics.opened(q.apiLabel(), &rec, s.now().Sub(q.began), q.waited)
+	if rec.resume == resumeUnknown || rec.resume == resumeReset {
+		s.metrics.badID(q.choice.at.Kind, rec.resume)
+	}
 	s.metrics.requested(q.apiLabel(), http.StatusOK)
 	s.logOpen(q, &rec)
 	return s.metas.add(rec, placeKey{feed: q.route.Ref().ID(), topic: q.route.Topic.Name, byDef: q.route.Default}, q.route)
@@ -93,7 +96,11 @@ func (s *Server) takeOver(q *request, conn net.Conn, brw *bufio.ReadWriter, rec 
 	if err := s.adopter.Adopt(conn, sub); err != nil {
 		// The connection is still ours, and the head unwritten.
 		s.metas.report(ended{sub.Meta, fanout.End{Reason: fanout.EndError}})
-		s.refuseRaw(q, conn, &problem.Error{Kind: problem.Overloaded, Err: err})
+		k := problem.Overloaded
+		if s.phase.Load() == phaseClosed {
+			k = problem.Draining
+		}
+		s.refuseRaw(q, conn, &problem.Error{Kind: k, Err: err})
 	}
 	return nil
 }
