@@ -41,6 +41,9 @@ func parseBackend(text string, params []string, wildcard bool) (b backend, used 
 		if strings.Contains(seg, "{*}") && seg != "{*}" {
 			return b, nil, fmt.Errorf("{*} must be a whole segment")
 		}
+		if _, err := decodeSegment(seg); seg != "" && err != nil {
+			return b, nil, fmt.Errorf("has %w", err)
+		}
 	}
 	if !hasQuery {
 		return b, used, nil
@@ -110,16 +113,13 @@ func pathLiteral(text string) (string, error) {
 		if part == "" {
 			continue
 		}
-		// A part may be a piece of a segment next to a parameter, so dots are judged when the path is complete.
+		// A part may be a piece of a segment next to a parameter, so dots are judged by whole segments.
 		seg, err := decodeSegment("x" + part)
 		if err != nil {
 			return "", err
 		}
 		if strings.ContainsAny(part, "}*") {
 			return "", fmt.Errorf("has %q, which must be written as an escape", "}*")
-		}
-		if part == "." || part == ".." {
-			return "", fmt.Errorf("has a dot segment")
 		}
 		parts[i] = string(appendSegment(nil, seg[1:]))
 	}

@@ -3,6 +3,7 @@ package catalog
 import (
 	"encoding/json"
 	"errors"
+	"slices"
 	"time"
 
 	"sluice/config"
@@ -210,7 +211,8 @@ func (a *API) complete(opt Options) {
 		fillIn(&t.Retention.MaxEvents, s.Retention.MaxEvents)
 		if t.Demand == DemandAuto {
 			t.Demand = DemandOnDemand
-			if segments, err := parseTopic(t.Name); err == nil && shapeOf(segments) == Exact {
+			segments, err := parseTopic(t.Name)
+			if err == nil && shapeOf(segments) == Exact && !slices.ContainsFunc(mergeQuery(s.Query, t.Query), isRequired) {
 				t.Demand = DemandAlways
 			}
 		}

@@ -29,7 +29,8 @@ type Topic struct {
 	Retention Retention `json:"retention,omitempty"`
 	// Start is where a client without Last-Event-ID begins: live, earliest or {last: N}. Default live.
 	Start Start `json:"start,omitempty"`
-	// Demand is when feeds run: always, onDemand, or auto: always for exact topics, on demand for others. Default auto.
+	// Demand is when feeds run: always, onDemand, or auto: always for exact topics (that
+	// need no query parameter), on demand for others. Default auto.
 	Demand Demand `json:"demand,omitempty"`
 	// Linger keeps an on-demand feed open after its last client, 0–1h. Default: the process setting ingest.demand.linger, 30s.
 	Linger time.Duration `json:"linger"`

@@ -65,12 +65,8 @@ func (c *checker) topic(at string, t *Topic, segments []segment) {
 	c.params(at+"/params", t, segments)
 	query := mergeQuery(c.api.Spec.Query, t.Query)
 	c.count(at+"/query", len(query), maxQueryParams)
-	if t.Demand == DemandAlways || t.Demand == DemandAuto && shapeOf(segments) == Exact {
-		for _, q := range query {
-			if q.Required && t.Demand == DemandAlways {
-				c.value(at+"/demand", "cannot be always: no feed exists without the required query parameter %q", clip(q.Name))
-			}
-		}
+	if i := slices.IndexFunc(query, isRequired); i >= 0 && t.Demand == DemandAlways {
+		c.value(at+"/demand", "cannot be always: no feed exists without the required query parameter %q", clip(query[i].Name))
 	}
 	c.backend(at+"/backend", t, segments, query)
 }
@@ -212,6 +208,8 @@ func mergeQuery(api, topic []QueryParam) []QueryParam {
 	slices.SortStableFunc(out, func(a, b QueryParam) int { return cmp.Compare(a.Name, b.Name) })
 	return out
 }
+
+func isRequired(q QueryParam) bool { return q.Required }
 
 // compileTopic makes a checked topic ready to match.
 func compileTopic(api *API, t *Topic) (*compiled, error) {
