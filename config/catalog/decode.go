@@ -136,6 +136,10 @@ func decode(src Source) ([]definition, doc.Errors) {
 	var errs doc.Errors
 	docs, err := doc.Parse(src.Name, src.Data)
 	errs = join(errs, err)
+	if len(docs) == 0 && len(errs) == 0 {
+		// More often a file that is just being written than a wish to take its APIs down.
+		errs = append(errs, &doc.Error{File: src.Name, Type: doc.TypeInvalidYAML, Message: "has no definition in it", Hint: "remove the file to remove its APIs"})
+	}
 	var out []definition
 	for _, d := range docs {
 		if !isAPI(d, &errs) {
