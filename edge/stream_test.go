@@ -463,3 +463,18 @@ func TestLifetime(t *testing.T) {
 		}
 	})
 }
+
+// Who came without a version is sent to the new default; who named it stays.
+func TestDefaultVersionMoves(t *testing.T) {
+	r := newRig(t)
+	byDefault := r.get("/market/ticks")
+	byDefault.takeRetry(t)
+	named := r.get("/market/1.0.0/ticks")
+	named.takeRetry(t)
+	r.replace(strings.Replace(testAPIs, "  default: true\n", "", 1))
+	if got := byDefault.text(t); !strings.Contains(got, `{"reason":"version-moved","retryable":true,`) {
+		t.Errorf("end %q", got)
+	}
+	p := r.publish(feedOf("market", "1.0.0", "/ticks"), "x")[0]
+	named.take(t, frame("x", p))
+}
