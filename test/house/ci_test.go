@@ -40,30 +40,22 @@ func goFiles(t *testing.T, f func(path string, fset *token.FileSet, file *ast.Fi
 	}
 }
 
-// TestNoSleep refuses time.Sleep in tests outside synctest bubbles: a test waits for a fact.
+// TestNoSleep refuses time.Sleep in tests, but for files that import testing/synctest, where time is fake: a test waits
+// for a fact.
 func TestNoSleep(t *testing.T) {
 	goFiles(t, func(path string, fset *token.FileSet, file *ast.File) {
 		if !strings.HasSuffix(path, "_test.go") && !strings.Contains(path, "test/") {
 			return
 		}
-		for _, decl := range file.Decls {
-			fn, ok := decl.(*ast.FuncDecl)
-			if !ok || fn.Body == nil {
-				continue
-			}
-			bubbles := callsOf(fn.Body, "synctest", "Test")
-			for _, call := range callsOf(fn.Body, "time", "Sleep") {
-				if !within(call, bubbles) && !bubbleComment(fn) {
-					t.Errorf("%s: time.Sleep outside a synctest bubble: wait for a fact", fset.Position(call.Pos()))
-				}
+		for _, imp := range file.Imports {
+			if imp.Path.Value == `"testing/synctest"` {
+				return
 			}
 		}
+		for _, call := range callsOf(file, "time", "Sleep") {
+			t.Errorf("%s: time.Sleep outside a synctest bubble: wait for a fact", fset.Position(call.Pos()))
+		}
 	})
-}
-
-// bubbleComment tells whether a helper declares that it only runs inside bubbles ("Runs in a bubble.").
-func bubbleComment(fn *ast.FuncDecl) bool {
-	return fn.Doc != nil && strings.Contains(fn.Doc.Text(), "Runs in a bubble")
 }
 
 func callsOf(body ast.Node, pkg, name string) (calls []*ast.CallExpr) {
@@ -82,15 +74,6 @@ func callsOf(body ast.Node, pkg, name string) (calls []*ast.CallExpr) {
 		return true
 	})
 	return calls
-}
-
-func within(n ast.Node, outer []*ast.CallExpr) bool {
-	for _, o := range outer {
-		if o.Pos() <= n.Pos() && n.End() <= o.End() {
-			return true
-		}
-	}
-	return false
 }
 
 // TestFuzzTargetsRunInCI fails when a fuzz target is not named in the list that .ci/run and make fuzz read.

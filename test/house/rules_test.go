@@ -5,7 +5,9 @@ package house
 // sideways, internal imports only internal, nothing imports cmd).
 var mayImport = map[string][]string{
 	"internal/sse":               {},
+	"internal/sse/ssetest":       {},
 	"internal/doc":               {},
+	"internal/doc/doctest":       {"internal/doc"},
 	"internal/outbound":          {},
 	"internal/problem":           {},
 	"internal/version":           {},
@@ -18,7 +20,7 @@ var mayImport = map[string][]string{
 	"ingest/lease":               {"internal/broker"},
 	"ingest":                     {"ingest/upstream", "ingest/lease", "internal/broker", "internal/outbound", "internal/sse", "config", "config/catalog"},
 	"fanout":                     {"internal/broker", "internal/sse", "config"},
-	"fanout/fanouttest":          {"fanout", "internal/broker", "internal/sse", "edge"},
+	"fanout/fanouttest":          {"fanout", "internal/broker", "internal/broker/brokertest", "internal/sse", "edge"},
 	"fanout/shard":               {"fanout", "internal/sse"},
 	"edge":                       {"fanout", "config", "config/catalog", "internal/broker", "internal/problem", "internal/sse"},
 	"test/feed":                  {"internal/sse", "test/oracle"},
@@ -31,7 +33,7 @@ var mayImport = map[string][]string{
 var doors = map[string][]string{
 	"github.com/nats-io":                  {"internal/broker", "internal/broker/brokertest"},
 	"github.com/labstack/echo":            {"edge"},
-	"go.yaml.in/yaml":                     {"internal/doc"},
+	"go.yaml.in/yaml":                     {"internal/doc", "internal/sse/ssetest"},
 	"github.com/spf13/cobra":              {"cmd/sluice"},
 	"github.com/caarlos0/env":             {"config"},
 	"github.com/invopop/jsonschema":       {"config", "config/catalog", "config/schemagen"},
@@ -49,7 +51,7 @@ var doors = map[string][]string{
 }
 
 // testHelpers may import "testing" in files that are not tests.
-var testHelpers = []string{"fanout/fanouttest", "internal/broker/brokertest", "test/oracle/oracletest"}
+var testHelpers = []string{"fanout/fanouttest", "internal/broker/brokertest", "internal/doc/doctest"}
 
 // unsafeHomes may import unsafe or make raw system calls.
 var unsafeHomes = []string{"fanout/shard", "test/load", "edge"}
