@@ -135,12 +135,13 @@ func TestChromiumVectors(t *testing.T) {
 	}
 }
 
-// TestChromiumResume kills the gateway twice under a page that reads, and once lets the feed grow meanwhile.
+// TestChromiumResume kills the gateway twice under a page that reads, and once lets the feed grow meanwhile; a third time it
+// asks it to drain.
 func TestChromiumResume(t *testing.T) {
 	t.Parallel()
 	b := startBrowser(t)
 	p, endpoint := startTapes(t)
-	g := startGateway(t, []string{tapesAPI("tapes", endpoint, "")})
+	g := startGateway(t, []string{tapesAPI("tapes", endpoint, "")}, quickDrain(t)...)
 	c := startCutter(t, g.http, false) // cuts nothing: it keeps the requests
 	has := func(n int) {
 		t.Helper()
@@ -154,18 +155,27 @@ func TestChromiumResume(t *testing.T) {
 	p.allow("a", 70)
 	has(70)
 	g.kill()
-	p.allow("a", tapeLength)
+	p.allow("a", 90)
 	g.start()
-	has(tapeLength)
+	has(90)
+	g.drain()
+	g.start()
+	p.allow("a", tapeLength)
+	has(tapeLength + 1)
 
-	judge(t, eval[[]event](b, "f.got"))
+	got := eval[[]event](b, "f.got")
+	end := slices.IndexFunc(got, func(ev event) bool { return ev.Type == "gateway.end" })
+	if end != 90 || !strings.Contains(got[90].Data, `"reason":"drain"`) || got[90].ID != got[89].ID {
+		t.Fatalf("gateway.end is event %d, want it behind event 90 with that one's id: %+v", end, got[max(0, end):])
+	}
+	judge(t, slices.Delete(got, end, end+1))
 	for _, plain := range eval[[]string](b, "f.plain") {
 		if plain != "message n" {
 			t.Errorf("onmessage saw %q", plain)
 		}
 	}
-	if opens := eval[int](b, "f.opens"); opens != 3 {
-		t.Errorf("opened %d times, want 3", opens)
+	if opens := eval[int](b, "f.opens"); opens != 4 {
+		t.Errorf("opened %d times, want 4", opens)
 	}
 	resumed := 0
 	for i, request := range c.requests() {
@@ -176,8 +186,8 @@ func TestChromiumResume(t *testing.T) {
 			resumed++
 		}
 	}
-	if resumed < 2 {
-		t.Errorf("%d requests with Last-Event-ID, want 2 or more", resumed)
+	if resumed < 3 {
+		t.Errorf("%d requests with Last-Event-ID, want 3 or more", resumed)
 	}
 }
 

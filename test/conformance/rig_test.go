@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -158,6 +159,32 @@ func (g *gateway) kill() {
 	}
 	_ = g.cmd.Process.Kill()
 	<-g.gone
+}
+
+// drain asks the process to end as a supervisor does, and waits for exit status 0.
+func (g *gateway) drain() {
+	g.t.Helper()
+	if err := g.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		g.t.Fatal(err)
+	}
+	select {
+	case <-g.gone:
+	case <-time.After(patience):
+		g.t.Fatalf("not drained in %v", patience)
+	}
+	if code := g.cmd.ProcessState.ExitCode(); code != 0 {
+		g.t.Errorf("drained with exit status %d, want 0", code)
+	}
+}
+
+// quickDrain is the arguments that make a drain begin at once and end streams within a second.
+func quickDrain(t *testing.T) []string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "sluice.yaml")
+	if err := os.WriteFile(path, []byte("edge: {drain: {delay: 0s}}\nfanout: {drain: {over: 1s}}\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return []string{"--config", path}
 }
 
 // url is the address of path on the plaintext listener.

@@ -29,7 +29,7 @@ var idGrammar = regexp.MustCompile(`^(0|[1-9a-z][0-9a-z]{0,12})-[1-9a-z][0-9a-z]
 // code with the product.
 type strict struct {
 	r     *bufio.Reader
-	retry string // the first line
+	retry string // the last retry line
 	last  string // the last id received with its blank line
 }
 
@@ -61,6 +61,8 @@ func (s *strict) next() (event, error) {
 			name, value = "data", ""
 		}
 		switch {
+		case s.retry == "" && name != "retry":
+			return event{}, fmt.Errorf("line %q before the retry line", text)
 		case text == "" && len(data) == 0:
 			return event{}, errors.New("a blank line without an event: some clients dispatch an empty one")
 		case text == "" && ev.ID == "" && !strings.HasPrefix(ev.Type, "gateway."):
@@ -73,9 +75,9 @@ func (s *strict) next() (event, error) {
 			return ev, nil
 		case ev.ID != "":
 			return event{}, fmt.Errorf("line %q behind the id", text)
-		case text == ":" && !begun, name == "retry" && !begun && s.retry != "":
-		case name == "retry" && s.retry == "":
+		case name == "retry" && !begun:
 			s.retry = value
+		case text == ":" && !begun:
 		case name == "event" && !begun:
 			ev.Type, begun = value, true
 		case name == "data":
