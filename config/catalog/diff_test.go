@@ -66,7 +66,11 @@ func TestHotApply(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			d, err := st.Replace(Source{"a.yaml", []byte(c.text)})
+			var sources []Source
+			if c.text != "" {
+				sources = append(sources, Source{"a.yaml", []byte(c.text)})
+			}
+			d, err := st.Replace(sources...)
 			if err != nil {
 				t.Fatal(err)
 			}
