@@ -189,8 +189,7 @@ func wrap(text string, width int) []string {
 	return lines
 }
 
-// refusedBy tells what a schema has against a document, nil for nothing.
-func refusedBy(t *testing.T, schema []byte, file string, data []byte) error {
+func compileSchema(t *testing.T, schema []byte) *check.Schema {
 	t.Helper()
 	parsed, err := check.UnmarshalJSON(bytes.NewReader(schema))
 	if err != nil {
@@ -204,6 +203,12 @@ func refusedBy(t *testing.T, schema []byte, file string, data []byte) error {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return s
+}
+
+// refusedBy tells what a schema has against a document, nil for nothing.
+func refusedBy(t *testing.T, s *check.Schema, file string, data []byte) error {
+	t.Helper()
 	docs, err := doc.Parse(file, data)
 	if err != nil || len(docs) == 0 {
 		t.Fatalf("%s: %d documents, %v", file, len(docs), err)
@@ -221,7 +226,8 @@ func refusedBy(t *testing.T, schema []byte, file string, data []byte) error {
 }
 
 func TestSchemasTakeWhatTheDecoderTakes(t *testing.T) {
-	if err := refusedBy(t, config.Schema(), "example.yaml", config.Example()); err != nil {
+	settings, api := compileSchema(t, config.Schema()), compileSchema(t, catalog.Schema())
+	if err := refusedBy(t, settings, "example.yaml", config.Example()); err != nil {
 		t.Errorf("example.yaml: %v", err)
 	}
 	files, err := filepath.Glob("../deploy/examples/apis/*.yaml")
@@ -233,7 +239,7 @@ func TestSchemasTakeWhatTheDecoderTakes(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := refusedBy(t, catalog.Schema(), f, data); err != nil {
+		if err := refusedBy(t, api, f, data); err != nil {
 			t.Errorf("%s: %v", f, err)
 		}
 		if _, err := catalog.NewStatic(catalog.OptionsFrom(config.Default()), catalog.Source{Name: f, Data: data}); err != nil {
@@ -244,6 +250,7 @@ func TestSchemasTakeWhatTheDecoderTakes(t *testing.T) {
 
 // What concerns names, types and enumerations both must refuse.
 func TestSchemasRefuseWhatTheDecoderRefuses(t *testing.T) {
+	settings, apis := compileSchema(t, config.Schema()), compileSchema(t, catalog.Schema())
 	const api = "apiVersion: sluice/v1\nkind: API\nmetadata: {name: a}\nspec: {context: /a, version: '1', %}\n"
 	for _, spec := range []string{
 		"stat: PUBLISHED", "state: published", "transports: [tcp]", "topics: {}", "topics: [{nam: /a}]", "topics: [{backend: /a}]",
@@ -254,7 +261,7 @@ func TestSchemasRefuseWhatTheDecoderRefuses(t *testing.T) {
 	} {
 		data := []byte(strings.Replace(api, "%", spec, 1))
 		_, decoder := catalog.NewStatic(catalog.Options{}, catalog.Source{Name: "a.yaml", Data: data})
-		if schema := refusedBy(t, catalog.Schema(), "a.yaml", data); schema == nil || decoder == nil {
+		if schema := refusedBy(t, apis, "a.yaml", data); schema == nil || decoder == nil {
 			t.Errorf("%s: schema says %v, decoder says %v", spec, schema, decoder)
 		}
 	}
@@ -265,7 +272,7 @@ func TestSchemasRefuseWhatTheDecoderRefuses(t *testing.T) {
 			t.Fatal(err)
 		}
 		_, _, decoder := config.Load(file, nil, nil)
-		if schema := refusedBy(t, config.Schema(), file, []byte(text)); schema == nil || decoder == nil {
+		if schema := refusedBy(t, settings, file, []byte(text)); schema == nil || decoder == nil {
 			t.Errorf("%s: schema says %v, decoder says %v", text, schema, decoder)
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -202,13 +203,14 @@ func TestSnapshotsAreWholeDuringChanges(t *testing.T) {
 	}
 	stop := make(chan struct{})
 	var wg sync.WaitGroup
-	for range 4 {
+	for range 2 {
 		wg.Go(func() {
 			for {
 				select {
 				case <-stop:
 					return
 				default:
+					runtime.Gosched()
 				}
 				s := st.Snapshot()
 				a, errA := s.Match("/a/1/t", "")
@@ -220,7 +222,7 @@ func TestSnapshotsAreWholeDuringChanges(t *testing.T) {
 			}
 		})
 	}
-	for i := range 200 {
+	for i := range 30 {
 		if _, err := st.Replace(text(string(rune('0' + i%10)))...); err != nil {
 			t.Error(err)
 		}
