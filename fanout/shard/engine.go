@@ -29,8 +29,9 @@ func New(cfg Config) (*Engine, error) {
 	if err != nil {
 		return nil, fmt.Errorf("shard engine: %w", err)
 	}
+	epoch := time.Now() // one for all: ticks that come together wake the process once
 	for i := range e.cfg.Shards {
-		e.shards = append(e.shards, newShard(&e.cfg, m.shard(i), time.Now()))
+		e.shards = append(e.shards, newShard(&e.cfg, m.shard(i), epoch))
 	}
 	return e, nil
 }

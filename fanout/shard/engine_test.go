@@ -110,7 +110,8 @@ func TestEngineServesManyReadersInOrder(t *testing.T) {
 		sub.Head = []byte("head\n\n")
 		clients = append(clients, e.join(sub))
 	}
-	go func() {
+	var publisher sync.WaitGroup
+	publisher.Go(func() {
 		for i := range events {
 			f.append(100 + i)
 			if i%3 == 0 {
@@ -122,7 +123,7 @@ func TestEngineServesManyReadersInOrder(t *testing.T) {
 		}
 		f.log.Publish()
 		f.log.Close("topic-deleted")
-	}()
+	})
 	bodies := make([]string, readers)
 	var all sync.WaitGroup
 	for i, c := range clients {
@@ -136,6 +137,7 @@ func TestEngineServesManyReadersInOrder(t *testing.T) {
 		})
 	}
 	all.Wait()
+	publisher.Wait()
 	for _, b := range bodies {
 		wantBytes(t, b, "head\n\n"+f.all.String())
 	}

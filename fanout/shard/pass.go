@@ -35,8 +35,8 @@ type roster struct {
 	offset  int  // where passes begin; moves
 	endAt   int  // where the ends of a closed log go on
 	ended   fanout.Reason
-	began   time.Time // of the running pass
-	warm    time.Time // from when on the next pass may begin
+	began   time.Time     // of the running pass
+	warm    time.Time     // from when on the next pass may begin
 	seen    fanout.Cursor // head as the running pass knows it
 	known   fanout.Cursor // where live members stand unless they moved since,
 	mark    fanout.Mark   // looked up then: it may be trimmed when it is needed

@@ -13,6 +13,9 @@ import (
 // tickLen is the grain of all times kept per client.
 const tickLen = 100 * time.Millisecond
 
+// lazyTicks is how many ticks an idle shard sleeps.
+const lazyTicks = 5
+
 // What one turn of the loop may do of each kind of work, so that none starves.
 const (
 	turnSends  = 256      // of passes, about half a millisecond
@@ -141,8 +144,15 @@ func (s *shard) park(ctx context.Context) error {
 	return err
 }
 
+// nextAlarm is the next tick or, if only heartbeats and lifetimes are to be watched,
+// one some ticks ahead: every wake of a sleeping process also wakes Go's monitor thread,
+// which costs more than an idle tick does.
 func (s *shard) nextAlarm() time.Time {
-	at := s.epoch.Add(time.Duration(s.tick) * tickLen)
+	ahead := uint32(1)
+	if len(s.watched)+len(s.dry)+len(s.cuts)+s.closing.len() == 0 {
+		ahead = lazyTicks - (s.tick-1)%lazyTicks
+	}
+	at := s.epoch.Add(time.Duration(s.tick-1+ahead) * tickLen)
 	if s.cooling.len() > 0 {
 		if warm := s.cooling.first().warm; warm.Before(at) {
 			at = warm

@@ -113,6 +113,9 @@ type cut struct {
 }
 
 func (s *shard) beginCut(c *cut) {
+	for s.joins.len() > 0 { // who was adopted before is asked about
+		s.join(s.joins.pop())
+	}
 	s.draining = s.draining || c.drain
 	c.top, c.total = s.slab.top, s.slab.live
 	c.from, c.to = s.tick, s.tick+ticks(c.over)
