@@ -35,9 +35,12 @@ async function vectors(urls, types) {
 }
 // follow reads a feed for ever: all events in order, and apart the types that onmessage saw.
 function follow(url) {
-  const f = {got: [], plain: [], opens: 0, es: new EventSource(url)}
+  const f = {got: [], events: 0, plain: [], opens: 0, es: new EventSource(url)}
   for (const type of ['message', 'tick', 'gateway.gap', 'gateway.end']) {
-    f.es.addEventListener(type, (e) => f.got.push({type: e.type, data: e.data, id: e.lastEventId}))
+    f.es.addEventListener(type, (e) => {
+      f.got.push({type: e.type, data: e.data, id: e.lastEventId})
+      if (!type.startsWith('gateway.')) f.events++
+    })
   }
   f.es.onmessage = (e) => f.plain.push(e.type + ' ' + e.data.split('"')[1])
   f.es.onopen = () => f.opens++
@@ -145,7 +148,7 @@ func TestChromiumResume(t *testing.T) {
 	c := startCutter(t, g.http, false) // cuts nothing: it keeps the requests
 	has := func(n int) {
 		t.Helper()
-		until(t, fmt.Sprintf("the page has %d events", n), func() bool { return eval[int](b, "f.got.length") >= n })
+		until(t, fmt.Sprintf("the page has %d events", n), func() bool { return eval[int](b, "f.events") >= n })
 	}
 	p.allow("a", 40)
 	eval[int](b, "var f = follow("+js(c.url("/tapes/1.0.0/t/a"))+"); 0")
@@ -161,9 +164,17 @@ func TestChromiumResume(t *testing.T) {
 	g.drain()
 	g.start()
 	p.allow("a", tapeLength)
-	has(tapeLength + 1)
+	has(tapeLength)
 
-	got := eval[[]event](b, "f.got")
+	// A reconnect in the instant of a start may be refused for a moment, which the stream itself tells.
+	shed := 0
+	got := slices.DeleteFunc(eval[[]event](b, "f.got"), func(ev event) bool {
+		refused := ev.Type == "gateway.end" && strings.Contains(ev.Data, `"reason":"broker-unavailable"`)
+		if refused {
+			shed++
+		}
+		return refused
+	})
 	end := slices.IndexFunc(got, func(ev event) bool { return ev.Type == "gateway.end" })
 	if end != 90 || !strings.Contains(got[90].Data, `"reason":"drain"`) || got[90].ID != got[89].ID {
 		t.Fatalf("gateway.end is event %d, want it behind event 90 with that one's id: %+v", end, got[max(0, end):])
@@ -174,8 +185,8 @@ func TestChromiumResume(t *testing.T) {
 			t.Errorf("onmessage saw %q", plain)
 		}
 	}
-	if opens := eval[int](b, "f.opens"); opens != 4 {
-		t.Errorf("opened %d times, want 4", opens)
+	if opens := eval[int](b, "f.opens"); opens != 4+shed {
+		t.Errorf("opened %d times, %d of them refused for a moment, want 4 others", opens, shed)
 	}
 	resumed := 0
 	for i, request := range c.requests() {

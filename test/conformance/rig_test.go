@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -44,7 +45,7 @@ func startGateway(t *testing.T, definitions []string, extra ...string) *gateway 
 	if err := os.MkdirAll(g.apis, 0o700); err != nil {
 		t.Fatal(err)
 	}
-	for i, text := range definitions {
+	for i, text := range append(definitions, probe(t)) {
 		if err := os.WriteFile(filepath.Join(g.apis, fmt.Sprintf("api-%d.yaml", i)), []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
@@ -90,6 +91,22 @@ func (g *gateway) start() {
 	}
 	until(g.t, "readyz says 200", func() bool {
 		res, err := http.Get("http://" + g.ops + "/readyz")
+		if err != nil {
+			return false
+		}
+		_ = res.Body.Close()
+		return res.StatusCode == http.StatusOK
+	})
+	// Readiness is about listeners and broker. A stream asked for in the same instant may still be refused for a moment
+	// (503, told as such because of errors=status), which would be a refusal more than the tests count.
+	until(g.t, "streams are served", func() bool {
+		ctx, cancel := context.WithTimeout(context.Background(), patience)
+		defer cancel()
+		req, err := http.NewRequestWithContext(ctx, http.MethodGet, g.url("/probe/1.0.0/p/1?errors=status"), nil)
+		if err != nil {
+			g.t.Fatal(err)
+		}
+		res, err := http.DefaultClient.Do(req)
 		if err != nil {
 			return false
 		}
@@ -189,6 +206,17 @@ func quickDrain(t *testing.T) []string {
 
 // url is the address of path on the plaintext listener.
 func (g *gateway) url(path string) string { return "http://" + g.http + path }
+
+// probe is an API that the rig itself asks for a stream; its backend says nothing.
+func probe(t *testing.T) string {
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "text/event-stream")
+		_ = http.NewResponseController(w).Flush()
+		<-r.Context().Done()
+	}))
+	t.Cleanup(func() { srv.CloseClientConnections(); srv.Close() })
+	return definition("probe", srv.URL, "  topics: [{name: '/p/{n}', params: {n: '^1$'}, security: none}]\n")
+}
 
 // definition is an API at /<name>/1.0.0 with the given body of spec, indented by two spaces.
 func definition(name, endpoint, spec string) string {
