@@ -205,7 +205,8 @@ func (c *committer) build(events []broker.Event) *broker.Commit {
 func (c *committer) leftOver(ctx context.Context, p *broker.Commit) ([]broker.Event, error) {
 	for {
 		last, err := c.w.n.writer.Last(ctx, c.w.id)
-		if errors.Is(err, broker.ErrNotFound) || err == nil && (last.Epoch != p.Epoch || last.Tx != p.Tx) {
+		if errors.Is(err, broker.ErrNotFound) || errors.Is(err, broker.ErrForeign) ||
+			err == nil && (last.Epoch != p.Epoch || last.Tx != p.Tx) {
 			return p.Events, nil
 		}
 		var stored part
@@ -322,7 +323,7 @@ const fenceTries = 5
 func (c *committer) resolve(ctx context.Context, p *broker.Commit, f *broker.FencedError, r *retries) (part, error) {
 	last, err := c.w.n.writer.Last(ctx, c.w.id)
 	empty := errors.Is(err, broker.ErrNotFound)
-	if err != nil && !empty {
+	if err != nil && !empty && !errors.Is(err, broker.ErrForeign) {
 		c.w.st.troubled(cause(err))
 		r.fenced-- // not decided
 		return part{}, sleep(ctx, spread(100*time.Millisecond))

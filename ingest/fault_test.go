@@ -314,3 +314,38 @@ func TestDrainStoresWhatWasRead(t *testing.T) {
 		t.Errorf("owner's entry after drain: %s", e.Value)
 	}
 }
+
+func TestForeignMessageOnTheSubject(t *testing.T) {
+	r := newRig(t)
+	r.define(ticksOnly)
+	p := newTape(r.up, true, true)
+	r.run()
+	f := feedOf("/ticks")
+	r.wantState("/ticks", "up")
+	p.add("a", "b")
+	r.wantTexts(f, "a b")
+	r.b.Inject(f, []byte("not ours"))
+	p.add("c")
+	r.until("stored", func() bool { return r.status("/ticks").Epoch != 0 && len(r.s.Feeds()) == 1 && r.hasText(f, "c") })
+	r.stop()
+	r.b.Inject(f, []byte("not ours either"))
+	r.run()
+	r.wantState("/ticks", "up")
+	p.add("d")
+	r.until("stored after a restart", func() bool { return r.hasText(f, "d") })
+	if !strings.Contains(r.log.String(), "stream.foreign") {
+		t.Errorf("log:\n%s", r.log)
+	}
+}
+
+// hasText says that a feed's newest events hold text.
+func (r *rig) hasText(f broker.FeedID, text string) bool {
+	tail, err := r.b.Writer().Tail(r.t.Context(), f, 10)
+	r.check(err)
+	for _, m := range tail {
+		if string(m.Body) == "data: "+text+"\n" {
+			return true
+		}
+	}
+	return false
+}

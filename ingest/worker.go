@@ -230,14 +230,21 @@ func (w *worker) takeOnce(ctx context.Context, l *lease.Lease) (start, error) {
 		w.log.Info("feed taken", "epoch", l.Epoch, "seq", 0)
 		return s, nil
 	}
-	if err != nil {
+	foreign := errors.Is(err, broker.ErrForeign) && last.Seq != 0
+	if err != nil && !foreign {
 		return s, fmt.Errorf("read the last event: %w", err)
 	}
 	if w.id.Hashed() && last.Path != "" && last.Path != d.path {
 		return s, errCollision
 	}
 	s.pos, s.last = last.Position, time.UnixMicro(last.Micros)
-	s.tail, err = w.tail(ctx, last)
+	if foreign {
+		// Somebody else wrote to the subject. It is the store's last word all the same; what we know ends before it.
+		w.log.Error("the last stored event is not ours", "event", "stream.foreign", "seq", last.Seq)
+		s.tail, err = w.n.writer.Tail(ctx, w.id, windowSize)
+	} else {
+		s.tail, err = w.tail(ctx, last)
+	}
 	if err != nil {
 		return s, fmt.Errorf("read the last events: %w", err)
 	}
