@@ -25,7 +25,6 @@ spec:
   version: 1.0.0
   endpoint: http://%s
   state: PUBLISHED
-  upstream: {idle: 5s}
   retention: {maxAge: 1h, maxEvents: 100000}
   topics:
 `
@@ -56,15 +55,19 @@ type line struct {
 // newLine starts a market and a gateway with the definitions of topics.
 func newLine(t *testing.T, fo feed.Options, o gatewayOptions, run oracle.Run, topics ...string) *line {
 	t.Helper()
+	binary(t, o.plain) // which takes its time
 	l := &line{t: t, run: run, origin: newOrigin(t, fo)}
+	if run.Overlap == 0 {
+		l.run.Overlap = 3_500_000
+	}
 	l.ctx, l.stopC = context.WithCancel(context.Background())
 	o.apis = map[string]string{"market.yaml": fmt.Sprintf(definition, l.addr) + strings.Join(topics, "")}
 	l.gate = newGateway(t, o)
 	file := factFile(t)
 	if file != nil {
-		l.book = oracle.NewBook(file, run)
+		l.book = oracle.NewBook(file, l.run)
 	} else {
-		l.book = oracle.NewBook(nil, run)
+		l.book = oracle.NewBook(nil, l.run)
 	}
 	facts := l.Facts()
 	l.taking.Go(func() { l.book.Take(facts) })

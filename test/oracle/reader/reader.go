@@ -66,7 +66,8 @@ type Client struct {
 
 	mu       sync.Mutex // guards all below
 	state    State
-	changed  chan struct{}
+	changed  chan struct{} // closed and renewed when the state changes and somebody waits
+	waiting  int
 	hangUp   context.CancelFunc // of the open connection
 	leave    context.CancelFunc // of Run
 	gone     chan struct{}      // closed when Run has returned
@@ -108,13 +109,23 @@ func (c *Client) update(change func(*State)) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	change(&c.state)
-	close(c.changed)
-	c.changed = make(chan struct{})
+	if c.waiting > 0 {
+		close(c.changed)
+		c.changed = make(chan struct{})
+	}
 }
 
 // Await returns once ok says yes to the client's state, or with the context's error. ok must not call the client, nor
 // keep or change the state's slices.
 func (c *Client) Await(ctx context.Context, ok func(State) bool) error {
+	c.mu.Lock()
+	c.waiting++
+	c.mu.Unlock()
+	defer func() {
+		c.mu.Lock()
+		c.waiting--
+		c.mu.Unlock()
+	}()
 	for {
 		c.mu.Lock()
 		yes, again := ok(c.state), c.changed
