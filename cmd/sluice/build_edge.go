@@ -39,7 +39,7 @@ func (p *process) buildEdge(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	deps := edge.Deps{Catalog: p.store, Hub: hub, Portable: portable, Logger: p.log, Registerer: p.reg}
+	deps := edge.Deps{Link: p.broker.Link, Catalog: p.store, Hub: hub, Portable: portable, Logger: p.log, Registerer: p.reg}
 	if adopter != nil {
 		deps.Adopter = adopter
 	}
