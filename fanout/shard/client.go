@@ -4,6 +4,7 @@ package shard
 
 import (
 	"math"
+	"slices"
 	"syscall"
 	"time"
 
@@ -24,6 +25,7 @@ type class struct {
 // extra is what only some clients need, for a while.
 type extra struct {
 	owed  []byte // goes before anything else: head, gap, rest of an event or a heartbeat
+	room  []byte // where owed is built; owed may be the log's bytes, never to be changed
 	half  bool   // owed begins with the rest of an event
 	block *fanout.Block
 	off   int // in block
@@ -33,6 +35,16 @@ type extra struct {
 	best  uint64      // smallest distance to the log's floor so far, in sequences
 	tries uint8       // blocks read since then
 	end   fanout.End  // of a closing client
+}
+
+// owe adds to what goes first.
+func (x *extra) owe(b []byte) {
+	if len(x.owed) > 0 {
+		x.owed = append(slices.Clip(x.owed), b...)
+		return
+	}
+	x.room = append(x.room[:0], b...)
+	x.owed = x.room
 }
 
 // after is what is done once owed is sent, instead of going on.
@@ -96,7 +108,7 @@ func (s *shard) join(j *joining) {
 	s.enter(slot, e, s.roster(sub.Log, sub.Next))
 	s.stats.joins++
 	x := s.extra(slot, e)
-	x.owed = append(x.owed, sub.Head...)
+	x.owe(sub.Head)
 	s.startAt(e, x, sub.Start)
 	if err := s.poll.add(e.fd, slot, e.gen); err != nil {
 		s.drop(slot, e, fanout.EndError, false)
@@ -111,7 +123,7 @@ func (s *shard) join(j *joining) {
 
 // startAt places a client that is nowhere.
 func (s *shard) startAt(e *entry, x *extra, at fanout.Start) {
-	x.owed = append(x.owed, at.Gap...) // framed by the feed
+	x.owe(at.Gap) // framed by the feed
 	x.then = thenGoOn
 	if at.Block != nil {
 		x.block, x.off = at.Block, at.Offset
@@ -171,8 +183,8 @@ func (s *shard) freeExtra(slot uint32, e *entry) {
 	x := s.side[slot]
 	delete(s.side, slot)
 	e.flags &^= flagExtra
-	if len(s.spare) < spareExtras && cap(x.owed) <= spareOwed {
-		*x = extra{owed: x.owed[:0]}
+	if len(s.spare) < spareExtras && cap(x.room) <= spareOwed {
+		*x = extra{room: x.room[:0]}
 		s.spare = append(s.spare, x)
 	}
 }
@@ -253,16 +265,17 @@ func (s *shard) sendExtra(slot uint32, e *entry, budget *int) bool {
 
 // sendOwed sends the owed bytes and, in the same send, as much of the log as follows.
 func (s *shard) sendOwed(slot uint32, e *entry, x *extra, budget *int) bool {
-	b, own := x.owed, len(x.owed)
-	if x.then == thenGoOn && x.block == nil && e.flags&flagMetered == 0 {
-		if log, held := s.rosters[e.log].log.View().Bytes(e.cursor, max(0, turnBytes-own)); held && len(log) > 0 {
+	b := x.owed[:min(len(x.owed), turnBytes)]
+	own := len(b)
+	if own == len(x.owed) && x.then == thenGoOn && x.block == nil && e.flags&flagMetered == 0 {
+		if log, held := s.rosters[e.log].log.View().Bytes(e.cursor, turnBytes-own); held && len(log) > 0 {
 			b = append(append(s.scratch[:0], b...), log...)
 		}
 	}
 	n, errno := send(e.fd, b)
 	s.stats.sends++
 	paid := min(n, own)
-	x.owed = x.owed[:copy(x.owed, x.owed[paid:])]
+	x.owed = x.owed[paid:]
 	e.extra += uint64(paid)
 	s.stats.bytes += uint64(paid)
 	*budget -= n
@@ -274,9 +287,6 @@ func (s *shard) sendOwed(slot uint32, e *entry, x *extra, budget *int) bool {
 	}
 	if n > own || errno != 0 || n < len(b) {
 		return s.accepted(slot, e, b[own:], max(0, n-own), errno)
-	}
-	if cap(x.owed) > spareOwed {
-		x.owed = nil
 	}
 	return true
 }

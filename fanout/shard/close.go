@@ -197,7 +197,7 @@ func (s *shard) sentRest(slot uint32, e *entry, n int) {
 		x := s.side[slot]
 		n -= len(x.owed)
 		e.extra += uint64(len(x.owed))
-		x.owed, x.half = x.owed[:0], false
+		x.owed, x.half = nil, false
 		if x.block != nil {
 			x.off += n
 			e.extra += uint64(n)

@@ -8,7 +8,8 @@ import (
 	"sluice/fanout"
 )
 
-// maxOwed bounds what may be copied for one client.
+// maxOwed bounds what is copied for one client. The rest of a longer event is not: its
+// segment, which holds little else, is kept for all who are in it.
 const maxOwed = 64 << 10
 
 // save makes a client that reads the log independent of it: the rest of a half-sent
@@ -31,16 +32,17 @@ func (s *shard) save(slot uint32, e *entry) {
 		return
 	}
 	rest := int(m.Next - e.cursor)
-	if rest > maxOwed {
-		return
-	}
 	x := s.extra(slot, e)
 	if rest > 0 {
 		b, held := l.log.View().Bytes(e.cursor, rest)
 		if !held || len(b) != rest {
 			return
 		}
-		x.owed, x.half = append(x.owed, b...), true
+		if x.half = true; rest > maxOwed {
+			x.owed = b
+		} else {
+			x.owe(b)
+		}
 		e.cursor += fanout.Cursor(rest)
 		e.extra -= uint64(rest)
 		m = s.markAt(l, e.cursor)
@@ -146,7 +148,7 @@ func (s *shard) skip(slot uint32, e *entry, x *extra) {
 		return // it has all there is
 	}
 	gap := fanout.AppendGap(nil, fanout.Gap{Reason: fanout.GapSlow, From: x.at.Pos, Missed: uint64(missed)})
-	x.owed = appendFramed(x.owed, gap, e.flags)
+	x.owe(appendFramed(nil, gap, e.flags))
 	x.saved = false
 	e.extra -= uint64(head - e.cursor)
 	e.events -= missed

@@ -74,8 +74,7 @@ func (s *shard) beat(slot uint32, e *entry) {
 	if n > 0 {
 		e.sent = s.tick
 		e.extra += uint64(n)
-		x := s.extra(slot, e)
-		x.owed = append(x.owed, b[n:]...)
+		s.extra(slot, e).owe(s.scratch[n:])
 	}
 	s.fellShort(slot, e, 0, errno)
 }
