@@ -104,6 +104,8 @@ type Hub struct {
 	stop context.CancelFunc
 	work sync.WaitGroup // background work
 
+	started chan struct{} // closed by Run once Join works
+
 	mu     sync.Mutex // guards all below; taken before Feed.mu
 	lanes  []*lane    // set by Run
 	feeds  map[broker.FeedID]*Feed
@@ -125,6 +127,7 @@ func NewHub(cfg HubConfig, deps HubDeps) (*Hub, error) {
 		cfg: cfg, newLive: deps.NewLive, direct: deps.Direct, bus: deps.Bus, logger: deps.Logger,
 		repairs: newTurns(repairsAtOnce), opens: newTurns(opensAtOnce), feeds: map[broker.FeedID]*Feed{},
 	}
+	h.started = make(chan struct{})
 	h.base, h.stop = context.WithCancel(context.Background())
 	h.met = newMetrics(deps.Registerer, h)
 	h.times = times{direct: deps.Direct, turns: newTurns(cfg.Fetches)}
@@ -148,6 +151,7 @@ func (h *Hub) Run(ctx context.Context) error {
 	h.mu.Lock()
 	h.lanes = lanes
 	h.mu.Unlock()
+	close(h.started)
 	g, ctx := errgroup.WithContext(ctx)
 	for _, l := range lanes {
 		g.Go(func() error { return l.run(ctx) })
@@ -364,3 +368,7 @@ func (h *Hub) forgetBacklog(id broker.FeedID) {
 
 // Feeds lists the feeds held. It is for status pages: the list is made anew.
 func (h *Hub) Feeds() []*Feed { return h.list() }
+
+// Started returns a channel that is closed once Run has opened its lanes: before, Join
+// answers ErrUnavailable. It stays open if Run fails first.
+func (h *Hub) Started() <-chan struct{} { return h.started }

@@ -52,6 +52,13 @@ func (p *process) buildEdge(ctx context.Context) error {
 	}
 	p.edge = server
 	p.start("hub", hub.Run)
+	select { // nobody may be answered before feeds can be opened
+	case <-hub.Started():
+	case err := <-p.group.failed:
+		return withCode(exitFailed, err)
+	case <-ctx.Done():
+		return withCode(exitFailed, ctx.Err())
+	}
 	if adopter != nil {
 		p.start("shards", adopter.Run)
 	}
