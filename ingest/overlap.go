@@ -46,6 +46,9 @@ func newOverlap(w *window, p proof) *overlap {
 	for i := range w.len() {
 		o.ids[string(w.at(i).id)]++
 	}
+	if w.len() > 1 {
+		o.ids[string(w.at(0).id)]++ // events before the window may have had the same
+	}
 	return o
 }
 

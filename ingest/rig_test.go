@@ -168,6 +168,15 @@ func (r *rig) wantTexts(f broker.FeedID, want string) {
 	if got != want {
 		r.t.Fatalf("feed holds\n%s\nwant\n%s\nlog:\n%s", got, want, r.log)
 	}
+	all := r.stored(f)
+	r.until("acknowledged", func() bool {
+		for _, st := range r.s.Feeds() {
+			if st.Feed == f.String() {
+				return st.Seq == all[len(all)-1].Seq
+			}
+		}
+		return true
+	})
 }
 
 func (r *rig) status(path string) FeedStatus {
