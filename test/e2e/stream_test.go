@@ -138,3 +138,21 @@ func TestExpired(t *testing.T) {
 		}
 	})
 }
+
+// TestReadyMeansReady asks for a stream at the very moment the program says that it is ready, again and again.
+func TestReadyMeansReady(t *testing.T) {
+	t.Parallel()
+	l := newLine(t, feed.Options{Manual: true}, gatewayOptions{}, oracle.Run{}, ticksTopic)
+	for range 5 {
+		l.gate.kill()
+		l.gate.start()
+		resp := open(t, oneShot(), l.gate.url(ticksPath), "Accept", "*/*") // which is never shed
+		if resp.StatusCode != http.StatusOK {
+			t.Errorf("%s right after ready", resp.Status)
+		}
+		resp.Body.Close()
+		if code, body := l.gate.ops("/readyz?verbose"); code != http.StatusOK {
+			t.Errorf("/readyz: %d %s", code, body)
+		}
+	}
+}
