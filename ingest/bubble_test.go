@@ -402,7 +402,7 @@ func TestHoldEndsAfterHalfASecond(t *testing.T) {
 		f := feedOf("/ticks")
 		texts := func() string {
 			var out []string
-			tail, err := b.m.Writer().Tail(t.Context(), f, 100)
+			tail, err := b.m.Writer().Tail(b.t.Context(), f, 100)
 			b.check(err)
 			for _, m := range tail {
 				out = append(out, strings.TrimSpace(strings.TrimPrefix(string(m.Body), "data:")))
@@ -446,5 +446,59 @@ func TestConnectRateOfOneEndpoint(t *testing.T) {
 		if n := b.requests(time.Hour); n != 200 {
 			t.Errorf("%d connects after 4 s", n)
 		}
+	})
+}
+
+func TestOurEndLeavesWhatIsHeldToTheNextOwner(t *testing.T) {
+	inBubble(t, ticksOnly, nil, func(b *bubble) {
+		b.send <- "id: 1\ndata: a\n\nid: 2\ndata: b\n\n"
+		b.after(time.Second)
+		b.send <- "cut"
+		b.after(time.Minute)
+		b.send <- "id: 8\ndata: x\n\nid: 9\ndata: y\n\n" // held: nothing is decided yet
+		b.after(100 * time.Millisecond)
+		b.check(b.s.Drain(b.t.Context()))
+		tail, err := b.m.Writer().Tail(b.t.Context(), feedOf("/ticks"), 100)
+		b.check(err)
+		if len(tail) != 2 {
+			t.Errorf("%d events stored, want the two from before the seam", len(tail))
+		}
+	})
+}
+
+// Another node takes the feed again and again: this one tries again, but with rest.
+func TestLostFeedIsTriedAgainWithRest(t *testing.T) {
+	serve := func(c net.Conn, _ *http.Request) {
+		fmt.Fprint(c, okHead)
+		for i := 0; ; i++ {
+			if _, err := fmt.Fprintf(c, "data: %d\n\n", i); err != nil {
+				return
+			}
+			time.Sleep(10 * time.Millisecond)
+		}
+	}
+	inBubble(t, ticksOnly, serve, func(b *bubble) {
+		own, err := b.m.Admin().Bucket(b.t.Context(), "own", 1)
+		b.check(err)
+		f, tx := feedOf("/ticks"), uint64(0)
+		for range 100 { // for 10 s
+			e, err := own.Get(b.t.Context(), f.String())
+			b.check(err)
+			if !strings.Contains(string(e.Value), "n2") {
+				rev, err := own.Put(b.t.Context(), f.String(), []byte(`{"node":"n2","boot":"x"}`), e.Revision)
+				b.check(err)
+				last, err := b.m.Writer().Last(b.t.Context(), f)
+				b.check(err)
+				tx++
+				_, err = b.m.Writer().Commit(b.t.Context(), f, &broker.Commit{Epoch: rev, Tx: tx, Prev: last.Seq,
+					Events: []broker.Event{{Body: []byte("data: n2\n")}}})
+				b.check(err)
+			}
+			b.after(100 * time.Millisecond)
+		}
+		if n := strings.Count(b.log.String(), "feed taken"); n < 5 || n > 12 {
+			t.Errorf("taken %d times in 10 s", n)
+		}
+		b.set(func(net.Conn, *http.Request) {})
 	})
 }

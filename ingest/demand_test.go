@@ -28,7 +28,9 @@ func (e *edge) ask(d broker.Demand) (broker.DemandReply, error) {
 	body, err := json.Marshal(broker.DemandOpen{V: 1, Edge: e.name, Boot: "b", Want: d})
 	e.r.check(err)
 	var reply broker.DemandReply
-	for range 10 {
+	again := time.NewTicker(100 * time.Millisecond) // as an edge does, and longer than a supervisor takes to start
+	defer again.Stop()
+	for range 50 {
 		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 		var answer []byte
 		answer, err = e.r.b.Bus().Request(ctx, broker.SubjectDemandOpen, body)
@@ -37,6 +39,7 @@ func (e *edge) ask(d broker.Demand) (broker.DemandReply, error) {
 			e.r.check(json.Unmarshal(answer, &reply))
 			return reply, nil
 		}
+		<-again.C
 	}
 	return reply, err
 }

@@ -3,6 +3,7 @@ package ingest
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"sync"
 	"time"
 
@@ -50,7 +51,8 @@ func newReader(w *worker, q *queue, s start) *reader {
 	}
 	switch {
 	case s.changed:
-		r.reason, r.noID = gapChanged, true
+		r.reason, r.noID, r.sticky = gapChanged, true, ""
+		r.win.forget()
 	case !d.always && r.win.known:
 		r.reason = gapIdle
 		r.noID = d.maxAge > 0 && w.n.clock.Now().Sub(s.last) > d.maxAge
@@ -65,6 +67,7 @@ func (r *reader) run(ctx context.Context) {
 		if d.source != r.source {
 			r.source, r.pending = d.source, r.win.known
 			r.reason, r.noID, r.refused, r.sticky = gapChanged, true, 0, ""
+			r.win.forget()
 			r.wait = backoff{cfg: r.w.n.backoff}
 		}
 		err := r.connect(ctx, d)
@@ -93,7 +96,9 @@ func (r *reader) connect(ctx context.Context, d *def) error {
 		return errRedefined
 	}
 	defer r.w.connecting(nil, nil)
-	r.w.st.set(broker.StateOpening, "")
+	if r.wait.n == 0 { // after a failure that stays the state until the upstream works
+		r.w.st.set(broker.StateOpening, "")
+	}
 	a := r.plan(d)
 	conn, err := d.client.Open(ctx, d.target, a.send, r.sticky, r.hooks())
 	if err != nil {
@@ -111,7 +116,7 @@ func (r *reader) connect(ctx context.Context, d *def) error {
 	r.w.st.set(broker.StateUp, "")
 	r.begin(a)
 	err = r.stream(ctx, conn)
-	r.end(conn)
+	r.end(conn, ctx.Err() != nil)
 	return err
 }
 
@@ -279,7 +284,7 @@ func (r *reader) failed(ctx context.Context, d *def, err error) {
 		wait = min(wait, spread(minRetry)) // the next attempt presents another id or none
 		r.mayBeID = false
 	}
-	r.log(e, wait)
+	r.log(e, state, wait)
 	r.w.st.set(state, e.Why)
 	t := time.NewTimer(wait)
 	defer t.Stop()
@@ -294,8 +299,11 @@ func (r *reader) failed(ctx context.Context, d *def, err error) {
 // missingTime is how long a feed that the upstream does not have is left alone.
 const missingTime = 30 * time.Second
 
-// log writes the one line of a failed attempt. The state's own line says the rest.
-func (r *reader) log(e *upstream.Error, wait time.Duration) {
+// loudFailures is how many failures in a row are logged aloud; later ones are for debugging, and on the page of feeds.
+const loudFailures = 3
+
+// log writes the one line of a failed attempt.
+func (r *reader) log(e *upstream.Error, state string, wait time.Duration) {
 	event := "upstream.down"
 	switch {
 	case e.State == upstream.StateBlocked:
@@ -303,10 +311,10 @@ func (r *reader) log(e *upstream.Error, wait time.Duration) {
 	case e.Status != 0:
 		event = "upstream.status"
 	}
-	log := r.w.log.Info
-	if r.wait.n > 3 {
-		log = r.w.log.Debug // the state was told; the page of feeds has the rest
+	lvl := level(state)
+	if r.wait.n > loudFailures {
+		lvl = slog.LevelDebug
 	}
-	log("upstream not read", "event", event, "state", e.State, "why", e.Why, "status", e.Status, "wait", wait,
-		"failures", r.wait.n)
+	r.w.log.Log(context.Background(), lvl, "upstream not read", "event", event, "state", state, "why", e.Why,
+		"status", e.Status, "wait", wait, "failures", r.wait.n)
 }

@@ -107,12 +107,13 @@ func (r *reader) queueHeld(h held) {
 	r.win.push(h.id, h.hash, h.bad)
 }
 
-// end is the end of a connection: what is held back and matched nothing is new, and the next connection is a seam.
-func (r *reader) end(conn *upstream.Conn) {
+// end is the end of a connection: what is held back and matched nothing is new, and the next connection is a seam. If we
+// ended it, what is held back is left to the next one, which can ask for the same.
+func (r *reader) end(conn *upstream.Conn, ours bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if o := r.over; o != nil {
-		if o.waiting() {
+		if o.waiting() && !ours {
 			r.unproven(o)
 		}
 		r.over = nil

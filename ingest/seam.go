@@ -64,8 +64,14 @@ func (w *window) load(seed maphash.Seed, tail []broker.Message) {
 			continue
 		}
 		w.known, w.gap = true, gapReason(m.Body)
+		if w.gap == gapChanged {
+			w.forget()
+		}
 	}
 }
+
+// forget drops the events, whose ids mean nothing to another source.
+func (w *window) forget() { w.ring, w.first = nil, 0 }
 
 // proof is what shows that a reconnect missed nothing.
 type proof uint8

@@ -183,6 +183,10 @@ func TestChangedBackendIsMarked(t *testing.T) {
 	r.wantState("/ticks", "up")
 	p.add("c")
 	r.wantTexts(f, "a b <upstream-changed> c")
+	r.cutAndWait("/ticks") // ids of the old path are not presented to the new one
+	if got := r.lastIDs(); got != "[][][3]" {
+		t.Errorf("presented %s", got)
+	}
 	r.stop()
 	// The change is known after a restart too.
 	r.define(ticksOnly)
@@ -190,8 +194,14 @@ func TestChangedBackendIsMarked(t *testing.T) {
 	r.wantState("/ticks", "up")
 	p.add("d")
 	r.wantTexts(f, "a b <upstream-changed> c <upstream-changed> d")
-	if got := r.lastIDs(); got != "[][][]" {
+	if got := r.lastIDs(); got != "[][][3][]" {
 		t.Errorf("presented %s", got)
+	}
+	r.stop()
+	r.run()
+	r.wantState("/ticks", "up")
+	if got := r.lastIDs(); got != "[][][3][][4]" {
+		t.Errorf("presented %s after a restart", got)
 	}
 }
 

@@ -100,11 +100,18 @@ func (s *status) change(f func()) {
 	}
 	s.shown, s.since = state, s.clock.Now()
 	s.mu.Unlock()
-	s.log.Log(context.Background(), level(state), "feed state", "state", state, "why", why)
+	lvl := slog.LevelDebug // the reader has said more than the state's name
+	switch state {
+	case broker.StateUp, broker.StateClosed:
+		lvl = slog.LevelInfo
+	case broker.StateBackpressure, broker.StateDegraded:
+		lvl = slog.LevelWarn
+	}
+	s.log.Log(context.Background(), lvl, "feed state", "state", state, "why", why)
 	s.beacon()
 }
 
-// level is how loud a state is: errors need a person, warnings may pass.
+// level is how loud the way into a state is: errors need a person, warnings may pass.
 func level(state string) slog.Level {
 	switch state {
 	case broker.StateUp, broker.StateOpening, broker.StateClosed, broker.StateEnded:

@@ -124,7 +124,11 @@ func (w *worker) run(ctx context.Context) {
 		w.log.Warn("feed given up", "epoch", l.Epoch, "err", err)
 	}
 	w.st.set(broker.StateClosed, closedWhy(err))
-	if l.Epoch == 0 || errors.Is(err, lease.ErrLost) {
+	if errors.Is(err, lease.ErrLost) {
+		_ = sleep(soft, spread(lostPause)) // what ends it early is what it waits for
+		return
+	}
+	if l.Epoch == 0 {
 		return
 	}
 	// The owner's entry is given back even if ctx has ended: the next owner need not wait.
@@ -135,7 +139,10 @@ func (w *worker) run(ctx context.Context) {
 	}
 }
 
-const releaseTimeout = 2 * time.Second
+const (
+	releaseTimeout = 2 * time.Second
+	lostPause      = time.Second // before a feed lost to another node is tried again: two nodes must not fight without rest
+)
 
 func closedWhy(err error) string {
 	if errors.Is(err, errStopped) {

@@ -14,9 +14,10 @@ type Limits struct {
 	Headers int64         // bytes of the response head, 64 KiB
 }
 
-// Sizes of a Transport's buffers: large reads, as a stream is all body; small writes, as a request is one head.
+// Sizes of a Transport's buffers, held as long as a connection is open: a request is one head, and reads of a body that ask
+// for more than the buffer get around it.
 const (
-	readBuffer  = 16 << 10
+	readBuffer  = 4 << 10
 	writeBuffer = 2 << 10
 )
 
