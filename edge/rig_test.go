@@ -360,16 +360,6 @@ func (a *answer) takeRetry(t testing.TB) int {
 	return ms
 }
 
-// line reads one line.
-func (a *answer) line(t testing.TB) string {
-	t.Helper()
-	l, err := a.body.ReadString('\n')
-	if err != nil {
-		t.Fatalf("read after %q: %v", l, err)
-	}
-	return l
-}
-
 // wait polls for a fact.
 func wait(t testing.TB, what string, fact func() bool) {
 	t.Helper()

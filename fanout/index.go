@@ -14,10 +14,10 @@ type entry struct {
 	micros int64
 	end    uint64 // offset behind the frame
 	ord    uint32 // events up to and including this entry, gateway events not counted; wraps
-	idOff  uint32 // reserved for derived logs: where the id line begins
-	key    uint32 // reserved: the event's key
-	kind   uint16 // reserved: the event's type
-	flags  uint16
+	// Kept free so that derived logs need no larger entry: where the id line begins, the
+	// event's key, its type.
+	_     [10]byte
+	flags uint16
 }
 
 // flagControl marks a gateway event: an entry without an id.
@@ -70,5 +70,3 @@ func (x *index) resize(size int) {
 func (x *index) endAfter(off uint64, n int) int {
 	return sort.Search(n, func(i int) bool { return x.at(i).end > off })
 }
-
-func (x *index) bytes() int { return len(x.ring) * entryBytes }
