@@ -57,7 +57,7 @@ func FuzzLog(f *testing.F) {
 		l := NewLog(LogConfig{WindowBytes: 16 << 10, WindowAge: time.Minute, MaxSegment: 8 << 10, Now: func() time.Time { return now }})
 		var m logModel
 		published, seq := 0, uint64(10)
-		type reader struct{ c, twin Cursor }
+		type reader struct{ c Cursor }
 		readers := []reader{{}}
 		check := func(r *reader, max int) {
 			v := l.View()

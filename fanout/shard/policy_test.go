@@ -80,10 +80,9 @@ func TestPolicyLatestTellsExactlyWhatIsSkipped(t *testing.T) {
 	for _, framing := range []fanout.Framing{fanout.Identity, fanout.Chunked} {
 		r := newRig(t, Config{})
 		f := r.feed(fanout.LogConfig{WindowBytes: 256 << 10})
-		log := f.log
 		sub := f.live(1)
 		if framing == fanout.Chunked {
-			log = f.log.Chunked()
+			log := f.log.Chunked()
 			sub.Log, sub.Framing, sub.Start.Cursor = log, framing, log.View().Head()
 		}
 		sub.Slow = fanout.Slow{Policy: fanout.Latest, Lag: 50_000}
