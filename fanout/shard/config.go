@@ -40,7 +40,7 @@ type Config struct {
 	// Ended is told of every adopted connection once, when its socket is closed. It is
 	// called on a shard's goroutine: it must be cheap and must not block.
 	Ended func(meta uint32, e fanout.End)
-	// Logger gets a line per shard failure, none per client. Default: nowhere.
+	// Logger is told of a drain that had to cut; never of a client. Default: nowhere.
 	Logger *slog.Logger
 	// Registerer takes the metrics; nil = none.
 	Registerer prometheus.Registerer

@@ -4,6 +4,7 @@ package shard
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"sync"
@@ -40,25 +41,22 @@ func New(cfg Config) (*Engine, error) {
 // gone. A shard that cannot work ends them all with its error. It is called once.
 func (e *Engine) Run(ctx context.Context) error {
 	if !e.running.CompareAndSwap(false, true) {
-		return fmt.Errorf("shard engine: Run called twice")
+		return errors.New("shard engine: Run called twice")
 	}
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	errs := make([]error, len(e.shards))
 	var all sync.WaitGroup
 	for i, s := range e.shards {
 		all.Go(func() {
 			if err := s.run(ctx); err != nil {
-				err = fmt.Errorf("shard %d: %w", i, err)
-				e.cfg.Logger.Error("shard failed", "shard", i, "error", err)
-				cancel(err)
+				errs[i] = fmt.Errorf("shard %d: %w", i, err)
+				cancel()
 			}
 		})
 	}
 	all.Wait()
-	if err := context.Cause(ctx); err != nil && err != context.Canceled && err != context.DeadlineExceeded {
-		return err
-	}
-	return nil
+	return errors.Join(errs...)
 }
 
 // Adopt takes over the socket of c, a hijacked connection of which nothing is
@@ -129,6 +127,7 @@ func (e *Engine) Drain(ctx context.Context, over time.Duration) error {
 		s.in.put(message{hard: true})
 	}
 	e.emptied(context.WithoutCancel(ctx), time.Second)
+	e.cfg.Logger.Warn("drain cut connections that were left", "connections", left)
 	if err := ctx.Err(); err != nil {
 		return fmt.Errorf("shard engine: drain cut short with %d connections: %w", left, err)
 	}

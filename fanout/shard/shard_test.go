@@ -230,6 +230,51 @@ func TestHeartbeatsComeInSilenceOnly(t *testing.T) {
 	}
 }
 
+// A client that stands within an entry, here because its meter ran dry there, gets no
+// heartbeat until the entry is whole.
+func TestNoHeartbeatWithinAnEntry(t *testing.T) {
+	r := newRig(t, Config{Heartbeat: time.Second})
+	f := r.feed(fanout.LogConfig{})
+	sub := f.live(1)
+	m := &bucket{}
+	sub.Meter = m
+	p := r.join(sub)
+	event := f.event(100)
+	r.step()
+	e := r.s.slab.at(0)
+	if n, errno := send(e.fd, []byte(event[:40])); n != 40 || errno != 0 {
+		t.Fatal(n, errno)
+	}
+	e.cursor += 40
+	r.pass(3 * time.Second)
+	wantBytes(t, r.all(p), event[:40])
+	m.tokens = 1
+	r.pass(2 * time.Second)
+	wantBytes(t, r.all(p), event+":\n")
+}
+
+// What came after the last turn and before the shard said that it parks wakes nobody:
+// the shard must look once more.
+func TestAShardLooksOnceMoreBeforeItParks(t *testing.T) {
+	r := newRig(t, Config{}) // its alarm is far in the future
+	f := r.feed(fanout.LogConfig{})
+	p := r.join(f.live(1))
+	for range 100 {
+		f.event(10)
+		if err := r.s.park(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		r.step()
+	}
+	wantBytes(t, r.all(p), f.all.String())
+	p.close() // and so must it see sockets that became ready
+	if err := r.s.park(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	r.step()
+	r.wantEnd(1, fanout.EndClient)
+}
+
 // The sweep of a large slab is spread over ticks, and still reaches everybody.
 func TestASweepReachesEverySlot(t *testing.T) {
 	r := newRig(t, Config{Heartbeat: time.Second})
