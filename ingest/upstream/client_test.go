@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"pgregory.net/rapid"
 
 	"net/netip"
 	"sluice/internal/broker"
@@ -211,4 +212,21 @@ func TestStatesAreTheBrokers(t *testing.T) {
 			t.Errorf("%q is no state of a beacon", s)
 		}
 	}
+}
+
+// Whatever the URL, no user, password or query value of it is shown.
+func TestRedactHidesEveryValue(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		word := rapid.StringMatching(`SECRET[A-Za-z0-9%20&;=+]{0,12}`)
+		u := url.URL{Scheme: "http", Host: "h", Path: "/p", User: url.UserPassword(word.Draw(t, "user"), word.Draw(t, "pass")),
+			Fragment: word.Draw(t, "fragment")}
+		q := url.Values{}
+		for range rapid.IntRange(0, 4).Draw(t, "parameters") {
+			q.Add(rapid.StringMatching(`[a-z]{1,5}`).Draw(t, "name"), word.Draw(t, "value"))
+		}
+		u.RawQuery = q.Encode()
+		if got := Redact(u.String()); strings.Contains(got, "SECRET") || !strings.HasPrefix(got, "http://h/p") {
+			t.Fatalf("%s is shown as %s", u.String(), got)
+		}
+	})
 }
