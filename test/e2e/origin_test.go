@@ -2,8 +2,12 @@ package e2e
 
 import (
 	"context"
+	"crypto/tls"
+	"io"
+	"log"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"sync"
 	"testing"
 	"time"
@@ -54,4 +58,19 @@ func (o *origin) wait(feedName, what string, ok func(feed.Stats) bool) {
 	if err := o.Wait(ctx, feedName, ok); err != nil {
 		o.t.Fatalf("market: %s: %v, state %+v", what, err, o.Stats(feedName))
 	}
+}
+
+// newTLSOrigin serves the market over TLS with a bad certificate and returns its address.
+func newTLSOrigin(t *testing.T, m *feed.Market, kind string) string {
+	t.Helper()
+	cert, err := feed.Certificate(kind)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := httptest.NewUnstartedServer(m)
+	s.TLS = &tls.Config{Certificates: []tls.Certificate{cert}}
+	s.Config.ErrorLog = log.New(io.Discard, "", 0) // it would report each refused handshake
+	s.StartTLS()
+	t.Cleanup(s.Close)
+	return s.Listener.Addr().String()
 }
