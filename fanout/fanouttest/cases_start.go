@@ -17,7 +17,9 @@ func starts(t *testing.T, launch Launch, chunked bool) {
 	id := func(i func(n int) int) func([]broker.Message) fanout.At {
 		return func(ms []broker.Message) fanout.At { return fanout.At{Kind: fanout.AtID, Pos: ms[i(len(ms))].Position} }
 	}
-	is := func(a fanout.At) func([]broker.Message) fanout.At { return func([]broker.Message) fanout.At { return a } }
+	is := func(a fanout.At) func([]broker.Message) fanout.At {
+		return func([]broker.Message) fanout.At { return a }
+	}
 	for _, temper := range []string{"cold", "warm"} {
 		for _, c := range []struct {
 			name string
