@@ -3,7 +3,7 @@
 //
 // Read supervisor.go (which feeds run here), demand.go (feeds that run only while someone listens), worker.go (one feed:
 // tenure, reader, committer), reader.go (connect, read, back off), queue.go (what waits, and when reading stops),
-// commit.go (group commit and what each refusal means), seam.go and overlap.go (what a reconnect proves), status.go.
+// commit.go (group commit and what each refusal means), seam.go, overlap.go and resume.go (what a reconnect proves), status.go.
 //
 //	upstream ──Conn.Next──▶ reader ──queue──▶ committer ──Writer.Commit──▶ broker
 //	                           ▲ stops while the queue is full      └─▶ beacon
