@@ -75,6 +75,7 @@ func newWorld(t *testing.T, launch Launch, chunked bool, cfg worldConfig) *world
 	w.hub = hub
 	hubDone := make(chan error, 1)
 	go func() { hubDone <- hub.Run(ctx) }()
+	<-hub.Started()
 
 	cfg.Ended = w.noteEnd
 	if cfg.EndBytes == nil {
