@@ -67,9 +67,6 @@ type Start struct {
 	Cursor Cursor
 	Block  *Block
 	Offset int
-	// After is the newest event before the place, as far as known: what a reader that
-	// was sent nothing yet has, if the log gave up the place meanwhile. Zero = none.
-	After broker.Position
 	// Gap holds encoded gateway events to send before anything else, nil = none.
 	Gap []byte
 }

@@ -225,11 +225,12 @@ func TestLostLiveMessagesAreRepaired(t *testing.T) {
 		j := r.join(Want{Feed: f})
 		defer j.Release()
 		r.b.DropLive(7)
+		var last broker.Position
 		for range 40 {
-			r.commit(f, 5)
+			last = r.commit(f, 5)
 		}
 		r.b.DropLive(0)
-		last := r.commit(f, 1)
+		last = r.commit(f, 1)
 		r.want("with every 7th live message lost", r.read(j, Identity, last), frames(r.stored(f)[3:]))
 	})
 }
@@ -249,7 +250,7 @@ func TestLostLastMessageIsFoundByTheBeacon(t *testing.T) {
 
 func (r *rig) beacon(f broker.FeedID, p broker.Position, state string) {
 	r.t.Helper()
-	if err := r.pen.Bus().Publish(f.BeaconSubject(), broker.EncodeBeacon(broker.Beacon{V: 1, Node: "n", Epoch: 1, Seq: p.Seq, Micros: p.Micros, State: state})); err != nil {
+	if err := r.b.Bus().Publish(f.BeaconSubject(), broker.EncodeBeacon(broker.Beacon{V: 1, Node: "n", Epoch: 1, Seq: p.Seq, Micros: p.Micros, State: state})); err != nil {
 		r.t.Fatal(err)
 	}
 }
@@ -277,9 +278,9 @@ func (r *rig) peer() *rig {
 	p := &rig{t: r.t, ctx: r.ctx, prev: r.prev, n: r.n, tx: r.tx + 1000}
 	switch b := r.b.(type) {
 	case *brokertest.Memory:
-		p.pen = b.Peer()
+		p.b = b.Peer()
 	case *brokertest.Node:
-		p.pen = b.Peer()
+		p.b = b.Peer()
 	}
 	return p
 }

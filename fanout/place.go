@@ -26,15 +26,11 @@ type spot struct {
 func (f *Feed) place(fr Framing) place { return place{f: f, fr: fr, log: f.logFor(fr)} }
 
 func (s place) cursor(c Cursor) spot {
-	m := s.log.Mark(c)
-	return spot{start: Start{Cursor: c, After: m.Pos}, next: m.NextPos}
+	return spot{start: Start{Cursor: c}, next: s.log.Mark(c).NextPos}
 }
 
 // end is the log's head: what follows it is yet to come.
-func (s place) end() spot {
-	x := s.log.extent()
-	return spot{start: Start{Cursor: x.head, After: x.last}}
-}
+func (s place) end() spot { return spot{start: Start{Cursor: s.log.View().Head()}} }
 
 // begin is the first byte that the log holds.
 func (s place) begin() spot { return s.cursor(s.log.extent().from) }
@@ -60,7 +56,7 @@ func (e found) fact() fact {
 func (s place) from(ctx context.Context, seq uint64) (found, error) {
 	hint := s.log.extent().density
 	for {
-		b, err := s.f.hub.blocks.at(ctx, s.f.id, &s.f.life, s.fr, seq, hint)
+		b, err := s.f.hub.blocks.at(ctx, s.f.id, s.fr, seq, hint)
 		if err != nil {
 			return found{}, err
 		}
@@ -81,11 +77,7 @@ func (s place) behind(ctx context.Context, e found) (found, error) {
 			return found{e.block, i}, nil
 		}
 	}
-	n, err := s.from(ctx, max(e.block.to, e.fact().pos.Seq+1))
-	if err == nil && n.ok() && n.block.life != e.block.life {
-		return found{}, errOtherLife
-	}
-	return n, err
+	return s.from(ctx, max(e.block.to, e.fact().pos.Seq+1))
 }
 
 // spotAt is the place right before e: in the log if it has e or will get it next,
@@ -94,14 +86,13 @@ func (s place) behind(ctx context.Context, e found) (found, error) {
 func (s place) spotAt(e found) spot {
 	p := e.fact().pos
 	if c, ok := s.log.at(p); ok {
-		return spot{start: Start{Cursor: c, After: s.log.Mark(c).Pos}, next: p}
+		return spot{start: Start{Cursor: c}, next: p}
 	}
 	x := s.log.extent()
 	if p.Seq > x.last.Seq {
-		return spot{start: Start{Cursor: x.head, After: x.last}, next: p}
+		return spot{start: Start{Cursor: x.head}, next: p}
 	}
-	off := e.block.begin(e.i)
-	return spot{start: Start{Block: e.block.below(x.last.Seq + 1), Offset: off, After: e.block.MarkAt(off).Pos}, next: p}
+	return spot{start: Start{Block: e.block.below(x.last.Seq + 1), Offset: e.block.begin(e.i)}, next: p}
 }
 
 // since finds the first event stored at micros or later. whole is false if events
@@ -199,9 +190,6 @@ func (s place) walk(ctx context.Context, from, last uint64, n int, bytes int64) 
 		}
 		if !e.ok() || e.fact().pos.Seq > last {
 			break
-		}
-		if len(runs) > 0 && runs[0].block.life != e.block.life {
-			return found{}, 0, errOtherLife
 		}
 		end := e.block.first(last + 1)
 		runs = append(runs, run{e, end})

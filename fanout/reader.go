@@ -14,10 +14,9 @@ import (
 )
 
 const (
-	maxWrite   = 64 << 10               // bytes of one write and flush
-	endWrite   = time.Second            // for the last bytes
-	meterWait  = 100 * time.Millisecond // between two looks at an empty meter
-	judgeAfter = 100 * time.Millisecond // behind for so long, a reader may be slow
+	maxWrite  = 64 << 10               // bytes of one write and flush
+	endWrite  = time.Second            // for the last bytes
+	meterWait = 100 * time.Millisecond // between two looks at an empty meter
 )
 
 // reader is one client of a Portable. All but the ending belongs to the goroutine
@@ -32,20 +31,18 @@ type reader struct {
 	coalesce     time.Duration
 	keepDeadline bool
 
-	block   *Block // backlog being sent; nil = in the log
-	off     int
-	cursor  Cursor
-	have    broker.Position // last event sent, or what lies before the first
-	ord     uint32          // events of the log before cursor
-	counted bool            // ord is known: the log had not given up the place
-	live    bool            // was at the head once: lag limits judge it
-	late    time.Time       // since when it is behind at all
-	soft    time.Time       // since when it is more than SoftLag behind
-	wrote   time.Time       // anything, for heartbeats
-	sentAt  time.Time       // events, for coalescing
-	armed   time.Time       // write deadline
-	timer   *time.Timer
-	end     End
+	block  *Block // backlog being sent; nil = in the log
+	off    int
+	cursor Cursor
+	have   broker.Position // last event sent, or what lies before the first
+	ord    uint32          // events of the log before cursor
+	live   bool            // was at the head once: lag limits judge it
+	softAt time.Time       // since when it is more than SoftLag behind
+	wrote  time.Time       // anything, for heartbeats
+	sentAt time.Time       // events, for coalescing
+	armed  time.Time       // write deadline
+	timer  *time.Timer
+	end    End
 
 	mu     sync.Mutex // guards what follows
 	reason Reason     // it is to end for, at
@@ -110,15 +107,18 @@ func (r *reader) run() {
 // start takes a place.
 func (r *reader) start(s Start) {
 	r.block, r.off, r.cursor = s.Block, s.Offset, s.Cursor
-	if !s.After.IsZero() {
-		r.have = s.After
-	}
 	if r.block != nil {
 		r.live = false
+		if m := r.block.MarkAt(r.off); !m.Pos.IsZero() {
+			r.have = m.Pos
+		}
 		return
 	}
 	m := r.s.Log.Mark(r.cursor)
-	r.ord, r.counted = m.Ord, m.Held
+	r.ord = m.Ord
+	if m.Held && !m.Pos.IsZero() {
+		r.have = m.Pos
+	}
 }
 
 // fromLog sends what the log has, or waits for more.
@@ -273,34 +273,24 @@ func (r *reader) resume() {
 	}
 }
 
-// judge applies the limits of slowness to a reader that was live. One that takes a
-// burst as fast as it can be written is not slow, however large the burst.
+// judge applies the limits of slowness to a reader that was live.
 func (r *reader) judge() {
 	behind := uint64(r.s.Log.View().Head()) - uint64(r.cursor)
-	if behind == 0 {
-		r.late, r.soft = time.Time{}, time.Time{}
-	}
-	if !r.live || behind == 0 || r.slow.Policy == Backlog {
+	if !r.live || r.slow.Policy == Backlog {
 		return
 	}
 	now := time.Now()
-	if r.late.IsZero() {
-		r.late = now
-	}
 	if behind <= uint64(r.slow.SoftLag) {
-		r.soft = time.Time{}
-	} else if r.soft.IsZero() {
-		r.soft = now
-	}
-	if now.Sub(r.late) < judgeAfter {
-		return
+		r.softAt = time.Time{}
+	} else if r.softAt.IsZero() {
+		r.softAt = now
 	}
 	old := false
-	if r.slow.MaxAge > 0 {
+	if r.slow.MaxAge > 0 && behind > 0 {
 		next := r.s.Log.Mark(r.cursor).NextPos
 		old = !next.IsZero() && now.Sub(time.UnixMicro(next.Micros)) > r.slow.MaxAge
 	}
-	if old || behind > uint64(r.slow.Lag) || !r.soft.IsZero() && now.Sub(r.soft) >= r.slow.SoftTime {
+	if old || behind > uint64(r.slow.Lag) || !r.softAt.IsZero() && now.Sub(r.softAt) >= r.slow.SoftTime {
 		r.tooSlow()
 	}
 }
@@ -324,14 +314,11 @@ func (r *reader) tooSlow() {
 	}
 	head := r.s.Log.View().Head()
 	ord := r.s.Log.Mark(head).Ord
-	g := Gap{Reason: GapSlow, From: r.have}
-	if r.counted {
-		g.Missed = uint64(ord - r.ord)
-	}
-	r.counted, r.cursor, r.ord, r.late, r.soft = true, head, ord, time.Time{}, time.Time{}
+	gap := AppendGap(nil, Gap{Reason: GapSlow, From: r.have, Missed: uint64(ord - r.ord)})
+	r.cursor, r.ord, r.softAt = head, ord, time.Time{}
 	r.end.Gaps++
 	r.p.met.skipped()
-	r.write(r.framed(AppendGap(nil, g)))
+	r.write(r.framed(gap))
 }
 
 // framed wraps bytes of this engine's own making as the client's framing wants them.

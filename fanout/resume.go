@@ -127,9 +127,6 @@ func (f *Feed) Resume(ctx context.Context, p broker.Position, fr Framing) (Start
 	var pause backoff
 	for {
 		at, gap, result, err := f.place(fr).resume(ctx, p)
-		if errors.Is(err, errOtherLife) && ctx.Err() == nil {
-			continue
-		}
 		if err == nil {
 			return f.goOn(at, gap, result, p, fr), nil
 		}
