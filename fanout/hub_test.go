@@ -225,12 +225,11 @@ func TestLostLiveMessagesAreRepaired(t *testing.T) {
 		j := r.join(Want{Feed: f})
 		defer j.Release()
 		r.b.DropLive(7)
-		var last broker.Position
 		for range 40 {
-			last = r.commit(f, 5)
+			r.commit(f, 5)
 		}
 		r.b.DropLive(0)
-		last = r.commit(f, 1)
+		last := r.commit(f, 1)
 		r.want("with every 7th live message lost", r.read(j, Identity, last), frames(r.stored(f)[3:]))
 	})
 }
