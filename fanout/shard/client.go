@@ -346,7 +346,7 @@ func (s *shard) caughtUp(slot uint32, e *entry) {
 	e.flags &^= flagSlow
 	e.soft = 0
 	l := s.rosters[e.log]
-	if e.cursor != l.known {
+	if e.cursor != l.known && !l.running && !l.queued && !l.latched.Load() { // nobody stands elsewhere
 		l.know(e.cursor, s.markAt(l, e.cursor))
 	}
 	if l.ended != "" {
@@ -358,7 +358,9 @@ func (s *shard) caughtUp(slot uint32, e *entry) {
 // rest of a half-sent event copied now, since the log may be trimmed meanwhile.
 func (s *shard) block(slot uint32, e *entry) {
 	e.state = stBlocked
-	e.block = s.tick
+	if e.flags&flagWatched == 0 || e.sent > e.block { // a new spell, or it took something
+		e.block = s.tick
+	}
 	if e.flags&flagWatched == 0 {
 		e.flags |= flagWatched
 		s.watched = append(s.watched, ref{slot, e.gen})

@@ -102,11 +102,11 @@ func TestAGracefulCloseLosesNothing(t *testing.T) {
 	f := r.feed(fanout.LogConfig{})
 	client := r.joinTCP(listen(t), f.live(1))
 	f.event(5000)
+	r.step()
 	if _, err := client.Write([]byte("unread input")); err != nil {
 		t.Fatal(err)
 	}
-	r.s.in.put(message{cut: &cut{why: func(uint32) fanout.Reason { return "revoked" }}})
-	r.step()
+	r.s.tell(0, r.s.slab.at(0), "revoked") // no turn in between reads the input
 	readFull(t, client, f.all.String()+"end: revoked\n\n")
 	if n, err := client.Read(make([]byte, 1)); n != 0 || err == nil || err.Error() != "EOF" {
 		t.Errorf("read %d, %v behind the end, want EOF", n, err)
@@ -229,6 +229,15 @@ func TestCutEndsOnlyThoseChosenEvenly(t *testing.T) {
 	if len(r.s.cuts) != 0 {
 		t.Error("the cut is still held")
 	}
+}
+
+func TestACutAsksWhoWasAdoptedBefore(t *testing.T) {
+	r := newRig(t, Config{})
+	f := r.feed(fanout.LogConfig{})
+	p := r.offer(f.live(1))
+	r.s.in.put(message{cut: &cut{why: func(uint32) fanout.Reason { return "denied" }}})
+	r.step()
+	wantBytes(t, r.all(p), "end: denied\n\n")
 }
 
 func TestWhoJoinsDuringADrainIsEnded(t *testing.T) {

@@ -79,7 +79,7 @@ func (s *shard) checkWatched() {
 // were live: who reads backlog answers to the stall and to being overrun only.
 func (s *shard) judge(slot uint32, e *entry) {
 	c := &s.classes[e.class]
-	if s.tick-max(e.block, e.sent) >= c.stall {
+	if s.tick-e.block >= c.stall {
 		s.drop(slot, e, fanout.EndStall, true)
 		return
 	}

@@ -49,6 +49,22 @@ func TestLimitsOfSlowness(t *testing.T) {
 	}
 }
 
+// A socket that says it has room and takes nothing makes no progress.
+func TestAttemptsAreNoProgress(t *testing.T) {
+	r := newRig(t, Config{Slow: fanout.Slow{Stall: 2 * time.Second, SoftTime: time.Hour}})
+	f := r.feed(fanout.LogConfig{})
+	r.join(f.live(1))
+	f.event(30 << 10)
+	r.step()
+	for range 18 {
+		r.pass(tickLen)
+		r.s.advance(0, r.s.slab.at(0))
+	}
+	r.wantAlive(1)
+	r.pass(4 * tickLen)
+	r.wantEnd(1, fanout.EndStall)
+}
+
 func TestProgressKeepsASlowReader(t *testing.T) {
 	r := newRig(t, Config{Slow: fanout.Slow{Stall: 2 * time.Second, Lag: 1 << 30, SoftLag: 1 << 30}})
 	f := r.feed(fanout.LogConfig{})
@@ -182,6 +198,7 @@ func TestABurstLargerThanTheWindowIsTold(t *testing.T) {
 		peers = append(peers, r.join(sub))
 	}
 	from := position(1, r.now)
+	r.s.mark = markCache{} // as if other logs had been looked at
 	for range 1000 {
 		f.event(700)
 	}

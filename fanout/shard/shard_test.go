@@ -94,17 +94,17 @@ func TestRemovalInMidPassLosesNobody(t *testing.T) {
 	l := r.s.rosters[0]
 	f.event(10)
 	r.s.beginPass(l)
-	first := l.members[l.visit]
+	gone := l.members[l.visit+1]
 	sends, visits := 3, 100
 	r.s.pass(l, &sends, &visits)
-	r.s.drop(first, r.s.slab.at(first), fanout.EndClient, false) // visited; the last one, not visited, takes its place
+	r.s.drop(gone, r.s.slab.at(gone), fanout.EndClient, false) // visited; the last one, not visited, takes its place
 	sends, visits = 100, 100
 	r.s.pass(l, &sends, &visits)
 	r.s.endPass(l)
 	r.s.catchUp()
 	for i, p := range peers {
 		p.read(1 << 20)
-		if want := f.all.String(); uint32(i) != first && p.got.String() != want {
+		if want := f.all.String(); uint32(i) != gone && p.got.String() != want {
 			t.Errorf("client %d got %q, want %q", i, p.got.String(), want)
 		}
 	}

@@ -45,7 +45,7 @@ type entry struct {
 	log    uint32 // in shard.logs
 	pos    uint32 // in the log's members; next free slot when free
 	sent   uint32 // tick of the newest byte accepted
-	block  uint32 // tick at which it blocked
+	block  uint32 // tick since which a blocked one took no byte
 	soft   uint32 // tick since which it is SoftLag behind, 0 = it is not
 	end    uint32 // tick at which its lifetime is over, 0 = never
 	meta   uint32
