@@ -77,7 +77,7 @@ func (m *Market) Close() {
 	m.closed = true
 	for _, r := range m.resources {
 		for c := range r.open {
-			c.stop()
+			c.stopLocked()
 		}
 	}
 	m.mu.Unlock()

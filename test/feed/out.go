@@ -1,7 +1,6 @@
 package feed
 
 import (
-	"context"
 	"fmt"
 	"net"
 	"net/http"
@@ -13,7 +12,7 @@ import (
 // out writes one response: below HTTP/1.1 framing on a connection taken over from net/http, else through
 // net/http. Only the connection's handler uses it.
 type out struct {
-	ctx     context.Context //nolint:containedctx // the connection's
+	gone    <-chan struct{} // the connection's
 	conn    net.Conn        // nil when net/http keeps the connection
 	w       http.ResponseWriter
 	flush   func() error
@@ -25,7 +24,7 @@ type out struct {
 
 // takeOver writes the response's head and starts to watch for the client going away.
 func (c *conn) takeOver(w http.ResponseWriter, r *http.Request, fault *Fault) error {
-	c.out = out{ctx: c.ctx, w: w, flush: http.NewResponseController(w).Flush, last: time.Now()}
+	c.out = out{gone: c.gone, w: w, flush: http.NewResponseController(w).Flush, last: time.Now()}
 	head := http.Header{
 		"Content-Type": {"text/event-stream"}, "Cache-Control": {"no-cache"}, "Date": {time.Now().UTC().Format(http.TimeFormat)},
 	}
@@ -34,8 +33,6 @@ func (c *conn) takeOver(w http.ResponseWriter, r *http.Request, fault *Fault) er
 	}
 	raw, buffered, err := http.NewResponseController(w).Hijack()
 	if err != nil { // HTTP/2, or a test's recorder
-		stop := context.AfterFunc(r.Context(), c.stop)
-		context.AfterFunc(c.ctx, func() { stop() })
 		for k, v := range head {
 			w.Header()[k] = v
 		}
@@ -47,21 +44,23 @@ func (c *conn) takeOver(w http.ResponseWriter, r *http.Request, fault *Fault) er
 		head.Set("Transfer-Encoding", "chunked")
 	}
 	head.Set("Connection", "close")
+	c.m.mu.Lock()
+	c.raw = raw
+	c.m.mu.Unlock()
 	c.m.streams.Add(1)
 	go c.watch(buffered.Reader.Read)
+	if c.over() { // since before there was something to close
+		return errGone
+	}
 	if err := c.out.writeHead(head); err != nil {
-		c.out.close()
 		return err
 	}
 	return c.begin(fault)
 }
 
-// watch ends the connection when the client closes it or the handler does, whichever is first. It ends with the
-// socket, which the handler closes in any case.
+// watch stops the connection when the client closes it. It ends with the socket, which the handler closes in any case.
 func (c *conn) watch(read func([]byte) (int, error)) {
 	defer c.m.streams.Done()
-	release := context.AfterFunc(c.ctx, func() { c.out.conn.Close() })
-	defer release()
 	var b [256]byte
 	for {
 		if _, err := read(b[:]); err != nil {
@@ -120,9 +119,9 @@ func (o *out) write(p []byte) error {
 		}
 		pause := time.NewTimer(o.drip)
 		select {
-		case <-o.ctx.Done():
+		case <-o.gone:
 			pause.Stop()
-			return o.ctx.Err()
+			return errGone
 		case <-pause.C:
 		}
 	}

@@ -81,7 +81,7 @@ func (c *conn) longLine(size int) error {
 		return err
 	}
 	piece := bytes.Repeat([]byte("sluice! "), pieceBytes/8)
-	for size > 0 && c.ctx.Err() == nil {
+	for size > 0 && !c.over() {
 		part := piece[:min(size, len(piece))]
 		if err := c.out.write(part); err != nil {
 			return err
@@ -101,8 +101,8 @@ func (c *conn) endless() error {
 			return err
 		}
 		select {
-		case <-c.ctx.Done():
-			return c.ctx.Err()
+		case <-c.gone:
+			return errGone
 		case <-tick.C:
 		}
 	}

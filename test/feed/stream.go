@@ -2,6 +2,8 @@ package feed
 
 import (
 	"context"
+	"errors"
+	"net"
 	"net/http"
 	"time"
 
@@ -10,13 +12,18 @@ import (
 
 const writeBytes = 64 << 10 // events encoded before they are written
 
+// errGone says that the client left, or that the market closes.
+var errGone = errors.New("the client is gone")
+
 // conn is one open stream.
 type conn struct {
-	m      *Market
-	r      *resource
-	ctx    context.Context //nolint:containedctx // the life of the connection, ended by the client, by stop or by its handler
-	stop   context.CancelFunc
-	faults []Fault // waiting to happen; guarded by Market.mu
+	m    *Market
+	r    *resource
+	gone chan struct{} // closed by stop: the client left, or the market closes
+
+	// Guarded by Market.mu:
+	faults []Fault  // waiting to happen
+	raw    net.Conn // taken over from net/http, nil before and over HTTP/2
 
 	// Owned by the handler:
 	out     out
@@ -41,9 +48,7 @@ type plan struct {
 // stream answers with an endless stream.
 func (m *Market) stream(w http.ResponseWriter, r *http.Request, feed string, fault, byHand *Fault) {
 	id := r.Header.Get("Last-Event-ID")
-	ctx, cancel := context.WithCancel(context.Background())
-	defer cancel()
-	c := &conn{m: m, ctx: ctx, stop: cancel}
+	c := &conn{m: m, gone: make(chan struct{})}
 	if code := c.open(feed, id, byHand); code != 0 {
 		http.Error(w, http.StatusText(code), code)
 		return
@@ -54,11 +59,41 @@ func (m *Market) stream(w http.ResponseWriter, r *http.Request, feed string, fau
 		c.close()
 		m.emit(oracle.Fact{Kind: oracle.KindConn, Feed: feed, Edge: oracle.Close})
 	}()
+	release := context.AfterFunc(r.Context(), c.stop)
+	defer release()
+	defer c.out.close()
 	if err := c.takeOver(w, r, fault); err != nil {
 		return // the client left
 	}
-	defer c.out.close()
 	c.run()
+}
+
+// stop makes the handler end, wherever it is. Safe for concurrent use.
+func (c *conn) stop() {
+	c.m.mu.Lock()
+	defer c.m.mu.Unlock()
+	c.stopLocked()
+}
+
+// stopLocked is stop. Under mu.
+func (c *conn) stopLocked() {
+	if c.over() {
+		return
+	}
+	close(c.gone)
+	if c.raw != nil {
+		c.raw.Close() //nolint:errcheck // it unblocks a write
+	}
+}
+
+// over says that the connection has been stopped.
+func (c *conn) over() bool {
+	select {
+	case <-c.gone:
+		return true
+	default:
+		return false
+	}
 }
 
 // open registers the connection; a status other than 0 refuses it.
@@ -100,7 +135,7 @@ func (c *conn) close() {
 func (c *conn) run() {
 	idle := time.NewTimer(time.Hour)
 	defer idle.Stop()
-	for c.ctx.Err() == nil {
+	for !c.over() {
 		p := c.plan()
 		c.m.emit(p.facts[:]...)
 		switch {
@@ -124,8 +159,8 @@ func (c *conn) run() {
 // await waits until something may have changed; when only time passed and a heartbeat is due it sends one.
 func (c *conn) await(idle <-chan time.Time, again <-chan struct{}) error {
 	select {
-	case <-c.ctx.Done():
-		return c.ctx.Err()
+	case <-c.gone:
+		return errGone
 	case <-again:
 	case <-idle:
 		silent := c.mute || time.Now().Before(c.quiet)
