@@ -72,16 +72,11 @@ func (s *shard) drop(slot uint32, e *entry, r fanout.Reason, hard bool) {
 	s.release(slot, e, end, hard)
 }
 
-// shut begins a graceful close: what was sent still arrives. Input that is not read
-// would make the kernel reset the connection, so it is read first.
+// shut begins a graceful close: what was sent still arrives. The socket is still
+// watched, as a close with unread input would make the kernel reset the connection.
 func (s *shard) shut(slot uint32, e *entry, r fanout.Reason) {
 	end := s.endOf(slot, e, r)
 	s.leave(e)
-	for range maxThrown / len(s.trash) {
-		if n, errno := receive(e.fd, s.trash); n == 0 || errno != 0 {
-			break
-		}
-	}
 	if shutdownWrite(e.fd) != nil {
 		s.release(slot, e, end, false) // the client is gone already
 		return
