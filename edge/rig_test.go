@@ -189,6 +189,7 @@ func newRig(t testing.TB, change ...func(*setup)) *rig {
 		r.tlsAddr = a.String()
 	}
 	r.start(append(runs, r.srv.Run), stopBus)
+	<-r.hub.Started() // before, streams are shed
 	return r
 }
 
