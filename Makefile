@@ -5,7 +5,7 @@ run: build ## build everything and start the demo
 	./bin/sluice demo
 
 build:
-	go build -trimpath -o bin/sluice ./cmd/sluice
+	go build -o bin/sluice ./cmd/sluice
 
 test: ## what a newcomer runs: needs only Go
 	@.ci/run fast unit e2e
