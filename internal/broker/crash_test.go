@@ -14,13 +14,9 @@ import (
 
 const crashDir = "SLUICE_TEST_CRASH_DIR" // set in the child
 
-// TestCrashChild is the child of TestKill: it stores events until it is killed, telling
-// each acknowledged sequence.
-func TestCrashChild(t *testing.T) {
-	dir := os.Getenv(crashDir)
-	if dir == "" {
-		t.Skip("only as a child of TestKill")
-	}
+// storeUntilKilled is what the child of TestKill does: it stores events, telling each
+// acknowledged sequence.
+func storeUntilKilled(t *testing.T, dir string) {
 	n, err := Open(t.Context(), Config{Dir: dir}, slog.New(slog.DiscardHandler), nil)
 	if err != nil {
 		t.Fatal(err)
@@ -41,8 +37,12 @@ func TestCrashChild(t *testing.T) {
 }
 
 // A process that is killed leaves a store that opens again with all that it
-// acknowledged, in one chain.
+// acknowledged, in one chain. The process is this test, run again with a folder given.
 func TestKill(t *testing.T) {
+	if dir := os.Getenv(crashDir); dir != "" {
+		storeUntilKilled(t, dir)
+		return
+	}
 	dir := t.TempDir()
 	var acked uint64
 	for range 3 {
@@ -92,7 +92,7 @@ func runAndKill(t *testing.T, dir string) uint64 {
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, exe, "-test.run=^TestCrashChild$")
+	cmd := exec.CommandContext(ctx, exe, "-test.run=^TestKill$")
 	cmd.Env = append(os.Environ(), crashDir+"="+dir)
 	out, err := cmd.StdoutPipe()
 	if err != nil {

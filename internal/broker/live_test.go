@@ -37,6 +37,9 @@ func TestLiveOverflow(t *testing.T) {
 			continue // not yet told by the library
 		}
 		l.(*live).signal()
+		if err := l.(*live).nc.FlushWithContext(ctx); err != nil { // nothing comes while Next drains
+			t.Fatal(err)
+		}
 		k, err := l.Next(ctx, buf)
 		if err != nil {
 			t.Fatal(err)
