@@ -72,15 +72,19 @@ func forwardedFor(ip netip.Addr, values []string, trusted []netip.Prefix) netip.
 	return ip
 }
 
-// parseHop reads an address, with or without port. Zones are dropped.
+// parseHop reads an address, with or without port. Zones are dropped. The unspecified
+// address is nobody's.
 func parseHop(s string) (netip.Addr, bool) {
-	if a, err := netip.ParseAddr(strings.Trim(s, "[]")); err == nil {
-		return a.Unmap().WithZone(""), true
+	a, err := netip.ParseAddr(strings.Trim(s, "[]"))
+	if err != nil {
+		ap, bad := netip.ParseAddrPort(s)
+		if bad != nil {
+			return netip.Addr{}, false
+		}
+		a = ap.Addr()
 	}
-	if ap, err := netip.ParseAddrPort(s); err == nil {
-		return ap.Addr().Unmap().WithZone(""), true
-	}
-	return netip.Addr{}, false
+	a = a.Unmap().WithZone("")
+	return a, !a.IsUnspecified()
 }
 
 func isTrusted(ip netip.Addr, trusted []netip.Prefix) bool {

@@ -23,6 +23,7 @@ func TestCallerOf(t *testing.T) {
 		{name: "a client that forges its first hops", remote: "10.1.1.1:5", forwarded: []string{"127.0.0.1, 198.51.100.9", "10.2.2.2"},
 			ip: "198.51.100.9"},
 		{name: "a hop that is no address", remote: "10.1.1.1:5", forwarded: []string{"198.51.100.9, unknown"}, ip: "10.1.1.1"},
+		{name: "a hop that is nobody's address", remote: "10.1.1.1:5", forwarded: []string{"::"}, ip: "10.1.1.1"},
 		{name: "IPv6 with port", remote: "[fd00::1]:5", forwarded: []string{"[2001:db8::5]:44"}, ip: "2001:db8::5"},
 		{name: "IPv4 inside IPv6", remote: "[::ffff:10.1.1.1]:5", forwarded: []string{"::ffff:198.51.100.9"}, ip: "198.51.100.9"},
 		{name: "request id with a blank", remote: "10.1.1.1:5", requestID: "a b", ip: "10.1.1.1"},

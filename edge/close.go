@@ -3,6 +3,7 @@ package edge
 import (
 	"context"
 	"log/slog"
+	"net/netip"
 	"strings"
 	"time"
 
@@ -61,25 +62,26 @@ func (s *Server) closer(ctx context.Context) {
 
 // close ends the books of one stream.
 func (s *Server) close(e ended) {
-	rec, ok := s.metas.take(e.meta)
+	rec, id, ok := s.metas.take(e.meta)
 	if !ok {
 		s.log.Error("end of an unknown stream", "meta", e.meta, "end", string(e.end.Reason))
 		return
 	}
-	rec.joined.Release()
-	s.admit.leave(rec.seat)
+	rec.hold.Release()
+	s.admit.leave(rec.seat())
 	_, _, told := endSpan(e.end.Reason)
 	s.metrics.closed(rec.place.api.ID(), &rec, string(e.end.Reason), told)
-	s.logClose(&rec, e.end)
+	s.logClose(&rec, id, e.end)
 }
 
 // logClose writes the access line. A client that is cut for being slow is told apart,
 // since an operator acts on it.
-func (s *Server) logClose(rec *record, end fanout.End) {
+func (s *Server) logClose(rec *record, id string, end fanout.End) {
 	ctx := context.Background()
 	if !s.log.Enabled(ctx, slog.LevelInfo) {
 		return
 	}
+	client, from := rec.client.addr().String(), rec.from.Value()
 	var last [fanout.MaxIDLen]byte
 	engine := "portable"
 	if rec.flags&flagShard != 0 {
@@ -90,9 +92,9 @@ func (s *Server) logClose(rec *record, end fanout.End) {
 		gaps++
 	}
 	s.log.LogAttrs(ctx, slog.LevelInfo, "conn.close",
-		slog.String("request_id", rec.id),
-		slog.String("client_ip", rec.ip.String()),
-		slog.String("remote", rec.remote.String()),
+		slog.String("request_id", id),
+		slog.String("client_ip", client),
+		slog.String("remote", netip.AddrPortFrom(rec.remote.addr(), rec.port).String()),
 		slog.String("proto", rec.proto.String()),
 		slog.Bool("tls", rec.flags&flagTLS != 0),
 		slog.String("engine", engine),
@@ -100,8 +102,8 @@ func (s *Server) logClose(rec *record, end fanout.End) {
 		slog.String("version", rec.place.api.Version()),
 		slog.String("topic", rec.place.key.topic),
 		slog.String("feed", rec.place.key.feed.String()),
-		slog.String("origin", rec.origin.Value()),
-		slog.String("ua", rec.agent.Value()),
+		slog.String("origin", from.origin),
+		slog.String("ua", from.agent),
 		slog.Int("status", 200),
 		slog.String("start", rec.start.String()),
 		slog.String("resume", rec.resume.String()),
@@ -115,8 +117,8 @@ func (s *Server) logClose(rec *record, end fanout.End) {
 	switch end.Reason {
 	case fanout.EndSlow, fanout.EndStall:
 		if pass, suppressed := s.lines.pass("client.slow"); pass {
-			s.log.LogAttrs(ctx, slog.LevelInfo, "client.slow", slog.String("request_id", rec.id),
-				slog.String("client_ip", rec.ip.String()), slog.String("feed", rec.place.key.feed.String()),
+			s.log.LogAttrs(ctx, slog.LevelInfo, "client.slow", slog.String("request_id", id),
+				slog.String("client_ip", client), slog.String("feed", rec.place.key.feed.String()),
 				slog.String("end", string(end.Reason)), slog.Int("suppressed", suppressed))
 		}
 	}
@@ -126,8 +128,8 @@ func (s *Server) logClose(rec *record, end fanout.End) {
 // that its resume was not exact.
 func (s *Server) logOpen(q *request, rec *record) {
 	ctx := q.r.Context()
-	s.log.LogAttrs(ctx, slog.LevelDebug, "conn.open", slog.String("request_id", rec.id),
-		slog.String("client_ip", rec.ip.String()), slog.String("path", q.route.Path), slog.String("start", rec.start.String()))
+	s.log.LogAttrs(ctx, slog.LevelDebug, "conn.open", slog.String("request_id", q.id),
+		slog.String("client_ip", q.ip.String()), slog.String("path", q.route.Path), slog.String("start", rec.start.String()))
 	if rec.resume <= resumeExact {
 		return
 	}
@@ -136,7 +138,7 @@ func (s *Server) logOpen(q *request, rec *record) {
 		s.metrics.suppressed("resume.gap")
 		return
 	}
-	s.log.LogAttrs(ctx, slog.LevelInfo, "resume.gap", slog.String("request_id", rec.id),
-		slog.String("client_ip", rec.ip.String()), slog.String("path", q.route.Path),
+	s.log.LogAttrs(ctx, slog.LevelInfo, "resume.gap", slog.String("request_id", q.id),
+		slog.String("client_ip", q.ip.String()), slog.String("path", q.route.Path),
 		slog.String("resume", strings.Clone(rec.resume.String())), slog.Int("suppressed", suppressed))
 }

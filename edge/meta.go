@@ -1,6 +1,7 @@
 package edge
 
 import (
+	"encoding/hex"
 	"net/netip"
 	"sync"
 	"unique"
@@ -11,21 +12,55 @@ import (
 )
 
 // record is what is kept of one open stream: what its access line and its seat need.
-// It is kept small: there is one per client. Shared texts are interned.
+// There is one per client and it is most of what a client costs beside its slot in an
+// engine, so it owns no other object: texts are interned or packed.
 type record struct {
 	place  *place // nil = free slot
-	joined *fanout.Joined
-	seat   seat
-	remote netip.AddrPort
-	ip     netip.Addr
-	id     string // request id
-	origin unique.Handle[string]
-	agent  unique.Handle[string]
+	hold   fanout.Hold
+	api    *apiSeats
+	from   unique.Handle[sender]
 	opened int64 // ns since 1970
+	remote packedAddr
+	client packedAddr
+	id     [10]byte // request id, unless flagForeignID
+	port   uint16   // of remote
 	flags  flags
 	start  startKind
 	resume resumeResult
 	proto  protocol
+}
+
+// sender is what many clients have in common.
+type sender struct{ origin, agent string }
+
+// seat is what the stream holds of the node.
+func (r *record) seat() seat { return seat{ip: ipKey(r.client.addr()), api: r.api} }
+
+// packedAddr is an address in as many bytes as it has: without zone, IPv4 mapped into
+// IPv6. All zeros, which no client can have, stand for no address.
+type packedAddr [16]byte
+
+func packAddr(a netip.Addr) packedAddr {
+	if !a.IsValid() {
+		return packedAddr{}
+	}
+	return a.As16()
+}
+
+func (p packedAddr) addr() netip.Addr {
+	if p == (packedAddr{}) {
+		return netip.Addr{}
+	}
+	return netip.AddrFrom16(p).Unmap()
+}
+
+// packID packs a request id of our own form; false for one that a proxy gave.
+func packID(id string) (packed [10]byte, ok bool) {
+	if len(id) != hex.EncodedLen(len(packed)) {
+		return packed, false
+	}
+	_, err := hex.Decode(packed[:], []byte(id))
+	return packed, err == nil && hex.EncodeToString(packed[:]) == id
 }
 
 // flags of a record.
@@ -36,6 +71,7 @@ const (
 	flagListenerTLS
 	flagShard // its socket belongs to a shard
 	flagToldGap
+	flagForeignID // its request id is in metaTable.foreign
 )
 
 // listener is the name of the listener that a connection came by.
@@ -88,19 +124,23 @@ type metaTable struct {
 	free   []uint32
 	next   uint32 // numbers below it were used before
 	places map[placeKey]*place
-	ends   []ended // reported, not yet processed; never more than there are records
-	signal chan struct{}
+	// foreign has the request ids that proxies gave, by number.
+	foreign map[uint32]string
+	ends    []ended // reported, not yet processed; never more than there are records
+	signal  chan struct{}
 }
 
-// metaBlock is how many records are allocated at once; blocks never move.
-const metaBlock = 256
+// metaBlock is how many records are allocated at once: 11 pages, so that none is
+// wasted. Blocks never move.
+const metaBlock = 1024
 
 func newMetaTable() *metaTable {
-	return &metaTable{places: map[placeKey]*place{}, signal: make(chan struct{}, 1)}
+	return &metaTable{places: map[placeKey]*place{}, foreign: map[uint32]string{}, signal: make(chan struct{}, 1)}
 }
 
-// add stores r, whose place is found or made for route, and returns its number.
-func (t *metaTable) add(r record, key placeKey, route catalog.Route) uint32 {
+// add stores r with its request id, finds or makes its place for route, and returns its
+// number.
+func (t *metaTable) add(r record, id string, key placeKey, route catalog.Route) uint32 {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	p := t.places[key]
@@ -121,28 +161,39 @@ func (t *metaTable) add(r record, key placeKey, route catalog.Route) uint32 {
 			t.blocks = append(t.blocks, new([metaBlock]record))
 		}
 	}
+	packed, own := packID(id)
+	if r.id = packed; !own {
+		r.flags |= flagForeignID
+		t.foreign[n] = id
+	}
 	t.blocks[n/metaBlock][n%metaBlock] = r
 	return n
 }
 
-// take removes a record and returns it; ok is false for a number not in use.
-func (t *metaTable) take(n uint32) (record, bool) {
+// take removes a record and returns it with its request id; ok is false for a number
+// not in use.
+func (t *metaTable) take(n uint32) (r record, id string, ok bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if n >= t.next {
-		return record{}, false
+		return record{}, "", false
 	}
 	at := &t.blocks[n/metaBlock][n%metaBlock]
-	r := *at
-	if r.place == nil {
-		return record{}, false
+	if r = *at; r.place == nil {
+		return record{}, "", false
+	}
+	if r.flags&flagForeignID != 0 {
+		id = t.foreign[n]
+		delete(t.foreign, n)
+	} else {
+		id = hex.EncodeToString(r.id[:])
 	}
 	*at = record{}
 	t.free = append(t.free, n)
 	if r.place.refs--; r.place.refs == 0 {
 		delete(t.places, r.place.key)
 	}
-	return r, true
+	return r, id, true
 }
 
 // report queues an end for the closer. Never blocks; engines call it.

@@ -1,8 +1,10 @@
 package edge
 
 import (
+	"encoding/hex"
 	"fmt"
 	"math/rand/v2"
+	"net/netip"
 	"regexp"
 	"strconv"
 	"testing"
@@ -21,9 +23,12 @@ func TestMetaTableReusesSlots(t *testing.T) {
 	held := map[uint32]string{}
 	for i := range 20_000 {
 		if len(held) < 500 && rng.IntN(2) == 0 || len(held) == 0 {
-			id := strconv.Itoa(i)
+			id := newRequestID()
+			if i%3 == 0 {
+				id = strconv.Itoa(i) // a proxy's
+			}
 			key := placeKey{feed: broker.FeedID{API: "m", Key: strconv.Itoa(i % 7)}, topic: "/t"}
-			n := tab.add(record{id: id}, key, catalog.Route{API: api})
+			n := tab.add(record{}, id, key, catalog.Route{API: api})
 			if _, used := held[n]; used {
 				t.Fatalf("number %d given twice", n)
 			}
@@ -31,11 +36,11 @@ func TestMetaTableReusesSlots(t *testing.T) {
 			continue
 		}
 		for n, id := range held {
-			rec, ok := tab.take(n)
-			if !ok || rec.id != id {
-				t.Fatalf("number %d: %v %q, want %q", n, ok, rec.id, id)
+			_, got, ok := tab.take(n)
+			if !ok || got != id {
+				t.Fatalf("number %d: %v %q, want %q", n, ok, got, id)
 			}
-			if _, again := tab.take(n); again {
+			if _, _, again := tab.take(n); again {
 				t.Fatalf("number %d taken twice", n)
 			}
 			delete(held, n)
@@ -51,15 +56,47 @@ func TestMetaTableReusesSlots(t *testing.T) {
 	for n := range held {
 		tab.take(n)
 	}
-	if len(tab.places) != 0 {
-		t.Errorf("%d places left", len(tab.places))
+	if len(tab.places) != 0 || len(tab.foreign) != 0 {
+		t.Errorf("%d places and %d request ids left", len(tab.places), len(tab.foreign))
 	}
 }
 
-// A record is per client: the whole process may take 1 KB for an idle one.
+// A record is per client: the whole process may take 1 KB for an idle one. Eleven pages
+// hold a block.
 func TestRecordIsSmall(t *testing.T) {
-	if n := unsafe.Sizeof(record{}); n > 208 {
+	if n := unsafe.Sizeof(record{}); n > 88 {
 		t.Errorf("a record takes %d bytes", n)
+	}
+	if n := unsafe.Sizeof([metaBlock]record{}); n%8192 != 0 {
+		t.Errorf("a block of records takes %d bytes, which are no whole pages", n)
+	}
+}
+
+func TestPackedAddr(t *testing.T) {
+	for in, want := range map[string]string{
+		"192.0.2.7": "192.0.2.7", "::ffff:192.0.2.7": "192.0.2.7", "2001:db8::1": "2001:db8::1", "fe80::1%eth0": "fe80::1",
+		"127.0.0.1": "127.0.0.1", "0.0.0.0": "0.0.0.0", "::1": "::1",
+	} {
+		if got := packAddr(netip.MustParseAddr(in)).addr(); got != netip.MustParseAddr(want) {
+			t.Errorf("%s became %s, want %s", in, got, want)
+		}
+	}
+	if got := packAddr(netip.Addr{}).addr(); got.IsValid() {
+		t.Errorf("no address became %s", got)
+	}
+}
+
+func TestPackedID(t *testing.T) {
+	for range 100 {
+		id := newRequestID()
+		if p, own := packID(id); !own || hex.EncodeToString(p[:]) != id {
+			t.Fatalf("%s: %x %v", id, p, own)
+		}
+	}
+	for _, id := range []string{"", "abc", "0123456789abcdef012", "0123456789ABCDEF0123", "0123456789abcdefghij", "0123456789abcdef012345"} {
+		if _, own := packID(id); own {
+			t.Errorf("%q is taken for one of ours", id)
+		}
 	}
 }
 

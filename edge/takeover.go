@@ -21,22 +21,20 @@ func (s *Server) takeable(q *request) bool {
 // handOver makes the stream's record and gives the client to an engine. After it
 // began the seat belongs to the record: whoever closes the socket reports the end.
 func (s *Server) handOver(w http.ResponseWriter, q *request, joined *fanout.Joined, framing fanout.Framing) error {
-	rec := s.record(q, joined)
 	if s.takeable(q) {
 		conn, brw, err := http.NewResponseController(w).Hijack()
 		if err == nil {
-			return s.takeOver(q, conn, brw, rec, framing)
+			return s.takeOver(q, conn, brw, joined, framing)
 		}
-		framing = fanout.Identity
 	}
-	return s.servePortable(w, q, rec)
+	return s.servePortable(w, q, joined)
 }
 
 // record is what is kept of the stream.
 func (s *Server) record(q *request, joined *fanout.Joined) record {
 	rec := record{
-		joined: joined, seat: q.seat, remote: q.remote, ip: q.ip, id: q.id,
-		origin: unique.Make(clip(q.origin)), agent: unique.Make(clip(q.r.UserAgent())),
+		hold: joined.Hold(), api: q.seat.api, remote: packAddr(q.remote.Addr()), port: q.remote.Port(), client: packAddr(q.ip),
+		from:   unique.Make(sender{clip(q.origin), clip(q.r.UserAgent())}),
 		opened: q.began.UnixNano(), start: q.choice.kind, resume: resumeResultOf(joined.Result), proto: q.proto,
 	}
 	if q.tls {
@@ -59,40 +57,40 @@ func (s *Server) subscriber(q *request, j *fanout.Joined, framing fanout.Framing
 	}
 }
 
-// begin enters the record into the table: from here on the seat, and the place in
-// the feed, are released by Ended. The subscriber has been made: what only the start
-// needs, a block of backlog above all, must not live as long as the stream.
-func (s *Server) begin(q *request, rec record) uint32 {
+// begin enters the stream into the table: from here on the seat, and the place in the
+// feed, are released by Ended. Nothing else of joined lives on here: not a block of
+// backlog above all.
+func (s *Server) begin(q *request, joined *fanout.Joined, more flags) uint32 {
 	q.seated = false
-	rec.joined.Start, rec.joined.Gap = fanout.Start{}, nil
+	rec := s.record(q, joined)
+	rec.flags |= more
 	s.metrics.opened(q.apiLabel(), &rec, s.now().Sub(q.began), q.waited)
 	if rec.resume == resumeUnknown || rec.resume == resumeReset {
 		s.metrics.badID(q.choice.at.Kind, rec.resume)
 	}
 	s.metrics.requested(q.apiLabel(), http.StatusOK)
 	s.logOpen(q, &rec)
-	return s.metas.add(rec, placeKey{feed: q.route.Ref().ID(), topic: q.route.Topic.Name, byDef: q.route.Default}, q.route)
+	return s.metas.add(rec, q.id, placeKey{feed: q.route.Ref().ID(), topic: q.route.Topic.Name, byDef: q.route.Default}, q.route)
 }
 
 // takeOver gives a hijacked connection to the shard engine. net/http has forgotten
 // it: the head is ours to write, and the handler returns at once, so that its
 // buffers go.
-func (s *Server) takeOver(q *request, conn net.Conn, brw *bufio.ReadWriter, rec record, framing fanout.Framing) error {
+func (s *Server) takeOver(q *request, conn net.Conn, brw *bufio.ReadWriter, joined *fanout.Joined, framing fanout.Framing) error {
 	if brw.Reader.Buffered() > 0 {
-		rec.joined.Release()
+		joined.Release()
 		s.refuseRaw(q, conn, refuse(problem.UnexpectedBody, "Bytes follow the request."))
 		return nil
 	}
 	h := http.Header{}
 	s.setStream(h, q)
 	setFraming(h, q.proto, framing)
-	first := firstBytes(q.api.Spec.Client.Retry, rec.joined.Gap)
+	first := firstBytes(q.api.Spec.Client.Retry, joined.Gap)
 	if framing == fanout.Chunked {
 		first = fanout.AppendChunk(nil, first)
 	}
-	sub := s.subscriber(q, rec.joined, framing, append(appendHead(nil, h, framing, s.now()), first...))
-	rec.flags |= flagShard
-	sub.Meta = s.begin(q, rec)
+	sub := s.subscriber(q, joined, framing, append(appendHead(nil, h, framing, s.now()), first...))
+	sub.Meta = s.begin(q, joined, flagShard)
 	if err := s.adopter.Adopt(conn, sub); err != nil {
 		// The connection is still ours, and the head unwritten.
 		s.metas.report(ended{sub.Meta, fanout.End{Reason: fanout.EndError}})
@@ -116,7 +114,7 @@ func (s *Server) refuseRaw(q *request, conn net.Conn, err error) {
 }
 
 // servePortable serves the client on this goroutine until its stream ends.
-func (s *Server) servePortable(w http.ResponseWriter, q *request, rec record) error {
+func (s *Server) servePortable(w http.ResponseWriter, q *request, joined *fanout.Joined) error {
 	framing := fanout.Identity
 	if s.chunked(q) {
 		framing = fanout.Chunked
@@ -125,13 +123,13 @@ func (s *Server) servePortable(w http.ResponseWriter, q *request, rec record) er
 	s.setStream(h, q)
 	setFraming(h, q.proto, framing)
 	// net/http delimits: the engine writes plain frames.
-	sub := s.subscriber(q, rec.joined, fanout.Identity, firstBytes(q.api.Spec.Client.Retry, rec.joined.Gap))
+	sub := s.subscriber(q, joined, fanout.Identity, firstBytes(q.api.Spec.Client.Retry, joined.Gap))
 	sink := responseSink{w, http.NewResponseController(w), q.proto == protoHTTP2}
 	var n *notifier
 	if q.choice.control != 0 {
-		n = s.newNotifier(sink, q, rec.joined)
+		n = s.newNotifier(sink, q, joined)
 	}
-	sub.Meta = s.begin(q, rec)
+	sub.Meta = s.begin(q, joined, 0)
 	w.WriteHeader(http.StatusOK)
 	var end fanout.End
 	if n != nil {

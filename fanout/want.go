@@ -71,7 +71,8 @@ const (
 	ResultNone    = "none" // no id was presented
 )
 
-// Joined is one client's place in a feed. Release it once the client is gone.
+// Joined is one client's place in a feed. Release it once the client is gone, or keep
+// only its Hold.
 type Joined struct {
 	Feed *Feed
 	// Log is the feed's log of the framing wanted.
@@ -86,8 +87,24 @@ type Joined struct {
 }
 
 // Release gives the place up; further calls do nothing. It never blocks.
-func (j *Joined) Release() {
-	if !j.released.Swap(true) {
-		j.Feed.hub.release(j.Feed)
+func (j *Joined) Release() { j.Hold().Release() }
+
+// Hold hands the duty to give the place up over to its caller: Release of j then does
+// nothing, and j may go. Only the first call returns a Hold that holds something.
+func (j *Joined) Hold() Hold {
+	if j.released.Swap(true) {
+		return Hold{}
+	}
+	return Hold{j.Feed}
+}
+
+// Hold is what must be kept of a Joined while its client is there: one word that keeps
+// the feed open. The zero value holds nothing.
+type Hold struct{ feed *Feed }
+
+// Release gives the place up. Whoever keeps the Hold calls it once; it never blocks.
+func (h Hold) Release() {
+	if h.feed != nil {
+		h.feed.hub.release(h.feed)
 	}
 }
