@@ -5,8 +5,6 @@ import (
 	"errors"
 	"math"
 	"net/netip"
-	"runtime/debug"
-	"runtime/metrics"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -23,6 +21,8 @@ const (
 	joinWait   = 5 * time.Second // longest wait for a turn before the head
 	idleIPs    = 65_536          // addresses remembered without an open stream
 	memoryFull = 0.80            // of the process's limit: joins are refused
+	memoryOver = 0.95            // of it: who lags most is cut,
+	cutShare   = 0.01            // of the open streams so many at most per second
 )
 
 // errGone says that the client left before it was answered: nothing is written.
@@ -35,7 +35,7 @@ type admission struct {
 	most   int // streams of this node
 	joins  *rate.Limiter
 	now    func() time.Time
-	memory atomic.Bool // over the threshold; set by sampleMemory
+	memory atomic.Bool // over the threshold; set by whoever watches memory
 
 	mu    sync.Mutex // guards what follows
 	total int
@@ -235,29 +235,4 @@ func (a *admission) waitTurn(ctx context.Context) (time.Duration, error) {
 	case <-ctx.Done():
 		return wait, errGone
 	}
-}
-
-// sampleMemory compares what is in use with the process's memory limit. Garbage not
-// yet collected does not count: the runtime collects it before the limit.
-func (a *admission) sampleMemory() {
-	limit := debug.SetMemoryLimit(-1)
-	if limit == math.MaxInt64 || limit <= 0 {
-		a.memory.Store(false)
-		return
-	}
-	samples := []metrics.Sample{
-		{Name: "/gc/heap/live:bytes"},
-		{Name: "/memory/classes/heap/stacks:bytes"},
-		{Name: "/memory/classes/metadata/mcache/inuse:bytes"},
-		{Name: "/memory/classes/metadata/mspan/inuse:bytes"},
-		{Name: "/memory/classes/other:bytes"},
-	}
-	metrics.Read(samples)
-	var held uint64
-	for _, s := range samples {
-		if s.Value.Kind() == metrics.KindUint64 {
-			held += s.Value.Uint64()
-		}
-	}
-	a.memory.Store(float64(held) >= memoryFull*float64(limit))
 }

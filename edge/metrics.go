@@ -1,6 +1,7 @@
 package edge
 
 import (
+	"math"
 	"strconv"
 	"time"
 
@@ -78,6 +79,9 @@ func (s *Server) registerGauges(reg prometheus.Registerer) {
 			Help: "Connections between accept and a complete request head."}, func() float64 {
 			return float64(s.handshakes())
 		}),
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "sluice_edge_memory_ratio",
+			Help: "Share of the process's memory limit that is held: from 0.8 on joins are refused, from 0.95 on the most lagging streams are cut. 0 without a limit."},
+			func() float64 { return math.Float64frombits(s.memory.share.Load()) }),
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "sluice_edge_drain_remaining",
 			Help: "Open streams while draining, else 0."}, func() float64 {
 			if s.phase.Load() == phaseServing {

@@ -126,6 +126,8 @@ type setup struct {
 	node    brokertest.Broker
 	shards  bool // plaintext HTTP/1.1 goes to the shard engine
 	unready bool // definitions are not loaded yet
+	// memory replaces what the process holds, and is asked every 5 ms.
+	memory func() memoryUse
 }
 
 func newRig(t testing.TB, change ...func(*setup)) *rig {
@@ -177,6 +179,9 @@ func newRig(t testing.TB, change ...func(*setup)) *rig {
 	}
 	if r.srv, err = New(s.cfg, deps); err != nil {
 		t.Fatal(err)
+	}
+	if s.memory != nil {
+		r.srv.memory.sample, r.srv.memory.every = s.memory, 5*time.Millisecond
 	}
 	if err := r.srv.Listen(t.Context()); err != nil {
 		t.Fatal(err)

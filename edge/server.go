@@ -43,6 +43,8 @@ type Engine interface {
 	Cut(over time.Duration, why func(meta uint32) fanout.Reason)
 	// Drain ends all of them, evenly over the time, then cuts.
 	Drain(ctx context.Context, over time.Duration) error
+	// Laggards offers c the streams that lag most.
+	Laggards(c *fanout.Cull)
 }
 
 // Portable serves a client on its handler's goroutine; *fanout.Portable is one.
@@ -98,6 +100,7 @@ type Server struct {
 	lines    *lines
 	metrics  *edgeMetrics
 	front    *echo.Echo
+	memory   memoryWatch
 	phase    atomic.Int32
 	drained  sync.Once
 	handlers inflight
@@ -133,7 +136,7 @@ func New(cfg Config, d Deps) (*Server, error) {
 		cfg: cfg, catalog: d.Catalog, hub: d.Hub, portable: d.Portable, adopter: d.Adopter, link: d.Link,
 		log: d.Logger, now: d.Clock,
 		admit: newAdmission(cfg.Edge, d.Clock), metas: newMetaTable(), lines: newLines(d.Clock),
-		metrics: newMetrics(d.Registerer),
+		metrics: newMetrics(d.Registerer), memory: memoryWatch{sample: sampleMemory, every: memoryLook},
 	}
 	s.front = s.newFront()
 	s.registerGauges(d.Registerer)
@@ -318,20 +321,6 @@ func (s *Server) handshakes() int {
 		n += l.gate.handshakes()
 	}
 	return n
-}
-
-// watchMemory compares the process's memory with its limit every second.
-func (s *Server) watchMemory(ctx context.Context) {
-	tick := time.NewTicker(time.Second)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-			s.admit.sampleMemory()
-		}
-	}
 }
 
 // serverLog takes net/http's own lines: counts failed handshakes and passes the rest

@@ -108,6 +108,7 @@ const (
 	EndStall  Reason = "stall"  // no byte accepted for Slow.Stall
 	EndAbuse  Reason = "abuse"  // the client sent more than 16 KiB after its request
 	EndError  Reason = "error"  // socket error
+	EndMemory Reason = "memory" // the process is out of memory and this stream lags most: see Cull
 )
 
 // Reasons that are told by gateway.end before the close.

@@ -159,6 +159,34 @@ func (p *Portable) Cut(over time.Duration, why func(meta uint32) Reason) {
 	}
 }
 
+// Laggards offers c the streams that lag most: those that read backlog or that have
+// been in one write for a tenth of a second.
+func (p *Portable) Laggards(c *Cull) {
+	c.Expect(1)
+	var l []Laggard
+	now := time.Now()
+	p.mu.Lock()
+	for r := range p.readers {
+		if behind, lags := r.lag(now); lags {
+			l = append(l, Laggard{Bytes: behind, End: func() { p.cull(r) }})
+		}
+	}
+	p.mu.Unlock()
+	c.Offer(l)
+}
+
+// cull ends r if it is still there and lags.
+func (p *Portable) cull(r *reader) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if _, there := p.readers[r]; !there {
+		return
+	}
+	if _, lags := r.lag(time.Now()); lags {
+		r.abort(EndMemory)
+	}
+}
+
 // Drain ends all streams evenly over the time, whoever comes meanwhile too; 5 s
 // later, or when ctx ends, it cuts what is left and returns.
 func (p *Portable) Drain(ctx context.Context, over time.Duration) error {
@@ -176,7 +204,7 @@ func (p *Portable) Drain(ctx context.Context, over time.Duration) error {
 	}
 	p.mu.Lock()
 	for r := range p.readers {
-		r.abort()
+		r.abort(EndDrain)
 	}
 	p.mu.Unlock()
 	<-p.emptied()

@@ -7,6 +7,7 @@ import (
 	"os"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"sluice/internal/broker"
@@ -17,6 +18,7 @@ const (
 	maxWrite  = 64 << 10               // bytes of one write and flush
 	endWrite  = time.Second            // for the last bytes
 	meterWait = 100 * time.Millisecond // between two looks at an empty meter
+	fullAfter = 100 * time.Millisecond // in one write: the socket is full
 )
 
 // reader is one client of a Portable. All but the ending belongs to the goroutine
@@ -44,6 +46,10 @@ type reader struct {
 	timer  *time.Timer
 	end    End
 
+	// What others see of where it stands; see lag.
+	shown   atomic.Uint64
+	writing atomic.Int64 // ns since 1970 when the write began that is under way; 0 = none
+
 	mu     sync.Mutex // guards what follows
 	reason Reason     // it is to end for, at
 	at     time.Time
@@ -64,12 +70,41 @@ func (r *reader) endAt(reason Reason, at time.Time) {
 	}
 }
 
-// abort ends the reader even in a write.
-func (r *reader) abort() {
+// inBlock marks what reader.shown holds: the bytes left of a block, not a cursor.
+const inBlock = 1 << 63
+
+// show tells others where the reader stands.
+func (r *reader) show() {
+	if r.block != nil {
+		r.shown.Store(inBlock | uint64(len(r.block.Bytes)-r.off))
+		return
+	}
+	r.shown.Store(uint64(r.cursor))
+}
+
+// lag is how many bytes of its feed the client was not sent, for one that reads backlog
+// at least those that the log holds. It lags if it does so or if its socket is full.
+// Any goroutine may ask.
+func (r *reader) lag(now time.Time) (behind uint64, lags bool) {
+	v := r.s.Log.View()
+	since := r.writing.Load()
+	full := since != 0 && now.Sub(time.Unix(0, since)) >= fullAfter
+	at := r.shown.Load()
+	if at&inBlock != 0 {
+		return uint64(v.Head()-v.Floor()) + at&^inBlock, true
+	}
+	if Cursor(at) >= v.Head() {
+		return 0, full
+	}
+	return uint64(v.Head()) - at, full || Cursor(at) < v.Floor()
+}
+
+// abort ends the reader for reason even in a write, of which nothing is told.
+func (r *reader) abort(reason Reason) {
 	r.mu.Lock()
 	r.dead = true
 	r.mu.Unlock()
-	r.endAt(EndDrain, time.Time{})
+	r.endAt(reason, time.Time{})
 	_ = r.sink.SetWriteDeadline(time.Unix(1, 0)) //nolint:errcheck // a closed connection needs none
 }
 
@@ -85,10 +120,14 @@ func (r *reader) ending() (reason Reason, at time.Time, known bool) {
 
 func (r *reader) run() {
 	r.start(r.s.Start)
-	if !r.write(append(slices.Clip(r.s.Head), r.s.Start.Gap...)) {
+	first := append(slices.Clip(r.s.Head), r.s.Start.Gap...)
+	r.s.Start, r.s.Head = Start{}, nil // a stream must not keep the block it began in
+	r.show()
+	if !r.write(first) {
 		return
 	}
 	for r.end.Reason == "" {
+		r.show()
 		if reason, at, known := r.ending(); known && !time.Now().Before(at) {
 			r.finish(reason)
 			return
@@ -392,11 +431,13 @@ func (r *reader) write(b []byte) bool {
 			return false
 		}
 	}
+	r.writing.Store(began.UnixNano())
 	n, err := r.sink.Write(b)
 	r.count(n)
 	if err == nil {
 		err = r.sink.Flush()
 	}
+	r.writing.Store(0)
 	if err != nil {
 		r.failed(err, began)
 		return false

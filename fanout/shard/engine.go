@@ -107,6 +107,17 @@ func (e *Engine) Cut(over time.Duration, why func(meta uint32) fanout.Reason) {
 	}
 }
 
+// Laggards offers c the connections that lag most: those whose socket is full and those
+// that read backlog. It returns at once; shards answer in their turns.
+func (e *Engine) Laggards(c *fanout.Cull) {
+	c.Expect(len(e.shards))
+	for _, s := range e.shards {
+		if !s.in.put(message{cull: c}) {
+			c.Offer(nil)
+		}
+	}
+}
+
 // graceAfterDrain is how long Drain waits for the last ones before it closes them.
 const graceAfterDrain = 5 * time.Second
 

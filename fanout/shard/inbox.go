@@ -14,6 +14,8 @@ type message struct {
 	join   *joining
 	answer *answer
 	cut    *cut
+	cull   *fanout.Cull
+	culled *ref // chosen by a Cull
 	hard   bool // close everything now
 }
 

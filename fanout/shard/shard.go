@@ -206,6 +206,10 @@ func (s *shard) readInbox() {
 			s.answered(m.answer)
 		case m.cut != nil:
 			s.beginCut(m.cut)
+		case m.cull != nil:
+			m.cull.Offer(s.laggards(m.cull.Most()))
+		case m.culled != nil:
+			s.culled(*m.culled)
 		case m.hard:
 			s.closeClients()
 		}

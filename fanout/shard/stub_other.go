@@ -25,6 +25,9 @@ func (e *Engine) Adopt(net.Conn, fanout.Subscriber) error { return ErrUnsupporte
 // Cut does nothing.
 func (e *Engine) Cut(time.Duration, func(uint32) fanout.Reason) {}
 
+// Laggards offers nobody.
+func (e *Engine) Laggards(*fanout.Cull) {}
+
 // Drain does nothing.
 func (e *Engine) Drain(context.Context, time.Duration) error { return nil }
 
