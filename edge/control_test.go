@@ -1,6 +1,8 @@
 package edge
 
 import (
+	"runtime"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -207,4 +209,62 @@ func TestBookmarkByTime(t *testing.T) {
 			t.Fatalf("after a minute: %q", got)
 		}
 	})
+}
+
+// Clients that opted in cost a handler, its connection's watch and a clock each, and
+// nothing once they are gone: those that left, and those that stopped reading.
+func TestControlClientsAreReleased(t *testing.T) {
+	engines(t, func(t *testing.T, engine func(*setup)) {
+		const leaving, stalling, each = 30, 3, 4
+		r := newRig(t, engine, func(s *setup) {
+			s.cfg.Fanout.Slow.Stall, s.cfg.Fanout.Slow.Lag, s.cfg.Fanout.Slow.SoftLag = 300*time.Millisecond, 64<<20, 64<<20
+		})
+		const path = "/market/1.0.0/ticks?control=live,stale,bookmark"
+		first := r.get(path) // opens the feed, which lingers not
+		runtime.GC()
+		before := runtime.NumGoroutine()
+		var all []*answer
+		for range leaving + stalling {
+			a := r.get(path)
+			a.takeRetry(t)
+			all = append(all, a)
+		}
+		if n := r.portable.Count(); n != leaving+stalling+1 {
+			t.Errorf("%d clients of the portable engine, want %d", n, leaving+stalling+1)
+		}
+		if n := runtime.NumGoroutine() - before; n > each*(leaving+stalling) {
+			t.Errorf("%d goroutines for %d clients, want at most %d each", n, leaving+stalling, each)
+		}
+		for _, a := range all[:leaving] {
+			_ = a.conn.Close()
+		}
+		wait(t, "those that left are gone", func() bool { return r.srv.Open() == stalling+1 })
+		_ = first.conn.Close()
+		for i := range 120 { // the others never read
+			r.publish(feedOf("market", "1.0.0", "/ticks"), strings.Repeat("x", 64<<10)+strconv.Itoa(i))
+		}
+		wait(t, "those that stopped are cut", func() bool { return r.srv.Open() == 0 })
+		ends := map[any]int{}
+		wait(t, "all lines", func() bool { return len(r.logs.events("conn.close")) == leaving+stalling+1 })
+		for _, l := range r.logs.events("conn.close") {
+			ends[l["end"]]++
+		}
+		if n := r.portable.Count(); n != 0 || ends["stall"]+ends["slow"] != stalling { // slow: overrun before the stall was over
+			t.Errorf("%d clients left; ends %v, want %d stalled or slow", n, ends, stalling)
+		}
+		wait(t, "no goroutine is left", func() bool { return runtime.NumGoroutine() <= before })
+	})
+}
+
+// However long a stream, its notifier keeps no more than the end of what was written.
+func TestNotifierKeepsLittle(t *testing.T) {
+	n := &notifier{Sink: &fakeSink{}, now: time.Now, live: true, held: true}
+	for i := range 10_000 {
+		if _, err := n.Write(append([]byte(strings.Repeat("data: x\n", 1+i%100)), "\n"...)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if len(n.carry) > 64 || cap(n.carry) > 1024 {
+		t.Errorf("%d bytes in %d are kept", len(n.carry), cap(n.carry))
+	}
 }
