@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"runtime"
 	"runtime/debug"
 	"time"
 )
@@ -34,11 +35,17 @@ func (p *process) giveBack(ctx context.Context) error {
 		}
 		if moved && calm {
 			settled, again = open, giveBackAgain
-			debug.FreeOSMemory()
+			freeMemory()
 		} else if again == 1 {
-			debug.FreeOSMemory()
+			freeMemory()
 		}
 	}
+}
+
+// freeMemory collects twice: what lay in pools, the buffers of HTTP heads above all, is garbage only after the first time.
+func freeMemory() {
+	runtime.GC()
+	debug.FreeOSMemory()
 }
 
 func abs(n int) int { return max(n, -n) }
