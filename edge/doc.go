@@ -3,7 +3,8 @@
 //
 // Read first: stream.go (how a client gets in, one step a line), then front.go (what
 // is checked before), choice.go (what a request may ask), takeover.go (which engine,
-// and the seam to net/http), close.go (how a stream's books are closed).
+// and the seam to net/http), close.go (how a stream's books are closed),
+// memory.go (what happens when memory is short).
 //
 // What a client sees:
 //

@@ -6,7 +6,8 @@
 // Read log.go with segment.go and lookup.go (the log), hub.go, feed.go, chain.go,
 // repair.go and open.go (how a log is filled and kept complete), join.go, place.go,
 // resume.go, judge.go and blocks.go (where a reader begins, and backlog), portable.go
-// and reader.go (the engine that runs everywhere). Package shard is the Linux engine.
+// and reader.go (the engine that runs everywhere), cull.go (who ends when memory is
+// short, across engines). Package shard is the Linux engine.
 //
 // # Goroutines
 //

@@ -8,11 +8,11 @@
 //
 // Read engine.go (who calls what), shard.go (a turn of the loop), pass.go (an event
 // to all members of a log), client.go (what one client is owed, in order), sweep.go
-// (heartbeats, limits, lifetimes), close.go (how clients end). slab.go and inbox.go
-// are the two data structures; poll_linux.go and sock_linux.go the system calls.
+// (heartbeats, limits, lifetimes), close.go (how clients end), cull.go (who lags
+// most). slab.go and inbox.go are the two data structures; poll_linux.go and sock_linux.go the system calls.
 //
-// Goroutines: one per shard, started by Engine.Run, which waits for them. Adopt, Cut
-// and Drain are messages to shards. Config.Ended, the why of a Cut and Meters are
+// Goroutines: one per shard, started by Engine.Run, which waits for them. Adopt, Cut,
+// Laggards and Drain are messages to shards. Config.Ended, the why of a Cut and Meters are
 // called on a shard's goroutine.
 //
 // Invariants 8–11 of ARCHITECTURE.md, and here:
