@@ -18,7 +18,7 @@ const (
 	exitOK      = 0
 	exitFailed  = 1  // runtime failure or a server's refusal
 	exitUsage   = 2  // wrong flags or arguments
-	exitOS      = 71 // cannot bind a listener or raise a limit
+	exitOS      = 71 // cannot bind a listener, take the data folder or raise a limit
 	exitInvalid = 78 // invalid configuration
 )
 

@@ -36,6 +36,7 @@ type process struct {
 	ingest *ingest.Supervisor // nil without role ingest
 	edge   *edge.Server       // nil without role edge
 	opsAt  net.Addr           // nil without an ops listener
+	lock   *dataLock          // of the data folder; nil if nothing is stored there
 
 	started atomic.Bool // everything listens
 
@@ -63,7 +64,7 @@ func build(ctx context.Context, e env, cfg config.Config, store reloader) (*proc
 		}
 		return obs.OK, ""
 	})
-	steps := []func(context.Context) error{p.buildOps, p.buildBroker, p.buildControl}
+	steps := []func(context.Context) error{p.buildData, p.buildOps, p.buildBroker, p.buildControl}
 	if cfg.Has(config.RoleIngest) {
 		steps = append(steps, p.buildIngest)
 	}

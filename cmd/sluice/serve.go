@@ -149,7 +149,8 @@ func notifyReloading() {
 }
 
 // shutdown takes the process down in order: refuse new clients and drain the edge over its window, hand the feeds over,
-// stop the lanes, close the broker, then the ops listener, so that health can be asked to the end.
+// stop the lanes, close the broker, then the ops listener, so that health can be asked to the end. The data folder is let go
+// last.
 func (p *process) shutdown() error {
 	var errs []error
 	if p.edge != nil {
@@ -166,6 +167,9 @@ func (p *process) shutdown() error {
 		cancel()
 	}
 	p.stopOps()
+	if p.lock != nil {
+		p.lock.release()
+	}
 	return errors.Join(errs...)
 }
 
