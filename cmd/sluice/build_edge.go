@@ -51,6 +51,7 @@ func (p *process) buildEdge(ctx context.Context) error {
 		return bindError(err, p.log)
 	}
 	p.edge = server
+	p.guardListeners()
 	p.start("hub", hub.Run)
 	select { // nobody may be answered before feeds can be opened
 	case <-hub.Started():

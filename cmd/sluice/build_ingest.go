@@ -6,7 +6,6 @@ import (
 	"os"
 
 	"sluice/ingest"
-	"sluice/internal/outbound"
 	"sluice/internal/version"
 )
 
@@ -26,7 +25,7 @@ func (p *process) buildIngest(ctx context.Context) error {
 	}
 	sup, err := ingest.New(p.cfg.Ingest, p.cfg.Upstream, ingest.Deps{
 		Node: nodeName(), Catalog: p.store, Writer: p.broker.Writer(), Bus: p.broker.Bus(), Own: own,
-		Guard:   outbound.NewGuard(p.cfg.Upstream.AllowCIDRs),
+		Guard:   p.guard,
 		Product: "sluice/" + version.Read().Version, Log: p.log, Metrics: p.reg,
 	})
 	if err != nil {

@@ -28,7 +28,7 @@ func newCheckConfig(e env) *cobra.Command {
 			}
 			apis := 0
 			if cfg.Catalog.APIs != "" {
-				store, err := catalog.OpenDir(cfg.Catalog.APIs, catalog.OptionsFrom(cfg))
+				store, err := catalog.OpenDir(cfg.Catalog.APIs, catalogOptions(cfg, newGuard(cfg)))
 				if err != nil {
 					return withCode(exitInvalid, err)
 				}

@@ -57,11 +57,12 @@ func newDemo(e env) *cobra.Command {
 			done := make(chan error, 1)
 			go func() { done <- serveFeed(ctx, ln, market) }()
 			defer func() { stop(); <-done; market.Close() }()
-			store, err := openFixed(cfg, catalog.Source{Name: "demo", Data: fmt.Appendf(nil, demoAPI, ln.Addr())})
+			guard := newGuard(cfg)
+			store, err := openFixed(catalogOptions(cfg, guard), catalog.Source{Name: "demo", Data: fmt.Appendf(nil, demoAPI, ln.Addr())})
 			if err != nil {
 				return withCode(exitInvalid, err)
 			}
-			return serve(c.Context(), e, cfg, warnings, store, func(p *process) { p.banner(e, ln.Addr()) })
+			return serve(c.Context(), e, cfg, warnings, guard, store, func(p *process) { p.banner(e, ln.Addr()) })
 		},
 	}
 	addSettings(c)

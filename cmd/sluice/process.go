@@ -21,6 +21,7 @@ import (
 	"sluice/ingest"
 	"sluice/internal/broker"
 	"sluice/internal/obs"
+	"sluice/internal/outbound"
 	"sluice/internal/version"
 )
 
@@ -31,6 +32,7 @@ type process struct {
 	reg    *prometheus.Registry
 	health *obs.Health
 	store  reloader
+	guard  *outbound.Guard // of all upstreams
 	group  *group
 	broker *broker.Node
 	ingest *ingest.Supervisor // nil without role ingest
@@ -45,8 +47,8 @@ type process struct {
 }
 
 // build makes and starts every part. On error what was started is stopped again.
-func build(ctx context.Context, e env, cfg config.Config, store reloader) (*process, error) {
-	p := &process{cfg: cfg, store: store, group: newGroup(), health: &obs.Health{}, stopOps: func() {}}
+func build(ctx context.Context, e env, cfg config.Config, guard *outbound.Guard, store reloader) (*process, error) {
+	p := &process{cfg: cfg, guard: guard, store: store, group: newGroup(), health: &obs.Health{}, stopOps: func() {}}
 	v := version.Read()
 	p.reg = obs.NewRegistry(v.Version, v.Commit)
 	out, _ := e.stderr.(*os.File)
@@ -123,6 +125,7 @@ func (p *process) buildOps(ctx context.Context) error {
 		return bindError(err, p.log)
 	}
 	p.opsAt = ops.Addr()
+	p.guardListeners()
 	p.stopOps = p.group.start("ops listener", ops.Run)
 	return nil
 }

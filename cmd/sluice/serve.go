@@ -14,6 +14,7 @@ import (
 
 	"sluice/config"
 	"sluice/config/catalog"
+	"sluice/internal/outbound"
 )
 
 // closeTimeout bounds what is left to do once all streams have ended.
@@ -31,11 +32,12 @@ func newServe(e env) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			store, err := openCatalog(cfg)
+			guard := newGuard(cfg)
+			store, err := openCatalog(cfg, guard)
 			if err != nil {
 				return withCode(exitInvalid, err)
 			}
-			return serve(c.Context(), e, cfg, warnings, store, nil)
+			return serve(c.Context(), e, cfg, warnings, guard, store, nil)
 		},
 	}
 	addSettings(c)
@@ -54,23 +56,25 @@ type fixedCatalog struct{ *catalog.StaticStore }
 func (fixedCatalog) Reload(context.Context) (catalog.Diff, error) { return catalog.Diff{}, nil }
 
 // openCatalog loads the API definitions, or an empty catalog if no folder is set.
-func openCatalog(cfg config.Config) (reloader, error) {
+func openCatalog(cfg config.Config, guard *outbound.Guard) (reloader, error) {
+	opt := catalogOptions(cfg, guard)
 	if cfg.Catalog.APIs == "" {
-		return openFixed(cfg)
+		return openFixed(opt)
 	}
-	return catalog.OpenDir(cfg.Catalog.APIs, catalog.OptionsFrom(cfg))
+	return catalog.OpenDir(cfg.Catalog.APIs, opt)
 }
 
 // openFixed makes a catalog of definitions given as bytes.
-func openFixed(cfg config.Config, sources ...catalog.Source) (reloader, error) {
-	store, err := catalog.NewStatic(catalog.OptionsFrom(cfg), sources...)
+func openFixed(opt catalog.Options, sources ...catalog.Source) (reloader, error) {
+	store, err := catalog.NewStatic(opt, sources...)
 	return fixedCatalog{store}, err
 }
 
 // serve builds the process, runs it until a signal or a failure and takes it down in order. ready, if not nil, is called
 // once everything listens.
-func serve(ctx context.Context, e env, cfg config.Config, warnings []config.Warning, store reloader, ready func(*process)) error {
-	p, err := build(ctx, e, cfg, store)
+func serve(ctx context.Context, e env, cfg config.Config, warnings []config.Warning, guard *outbound.Guard, store reloader,
+	ready func(*process)) error {
+	p, err := build(ctx, e, cfg, guard, store)
 	if err != nil {
 		return err
 	}

@@ -2,6 +2,7 @@ package catalog
 
 import (
 	"fmt"
+	"net/url"
 	"slices"
 	"strings"
 	"time"
@@ -15,6 +16,7 @@ import (
 type checker struct {
 	d     *doc.Document
 	api   *API
+	loops func(*url.URL) bool // Options.Loops
 	errs  doc.Errors
 	warns doc.Errors
 }

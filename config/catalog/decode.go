@@ -3,6 +3,7 @@ package catalog
 import (
 	"encoding/json"
 	"errors"
+	"net/url"
 	"slices"
 	"time"
 
@@ -18,6 +19,8 @@ type Options struct {
 	Shed     config.Shed
 	Slow     config.SlowPolicy
 	Framing  config.Framing
+	// Loops says that an endpoint leads back to this process, so that a feed of it would read itself. Nil = it cannot be told.
+	Loops func(endpoint *url.URL) bool
 }
 
 // OptionsFrom takes the settings that definitions inherit out of a process's settings.

@@ -56,7 +56,7 @@ func build(sources []Source, opt Options, old *Snapshot) (*Snapshot, error) {
 		if def.api.Spec.Topics == nil {
 			def.api.Spec.Topics = []Topic{anyTopic()}
 		}
-		c := checker{d: def.doc, api: def.api}
+		c := checker{d: def.doc, api: def.api, loops: opt.Loops}
 		c.check()
 		errs = append(errs, c.errs.Beside(unread)...)
 		s.warnings = append(s.warnings, c.warns...)

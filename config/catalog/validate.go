@@ -146,6 +146,7 @@ func (c *checker) endpoint() {
 		c.value(at, "must not have a query or fragment; put a query into a topic's backend")
 	}
 	c.endpointHost(at, u)
+	c.endpointLoop(at, u)
 	if p := strings.TrimRight(u.EscapedPath(), "/"); p != "" {
 		if _, trailing, err := splitPath(p); err != nil || trailing {
 			c.value(at, "has a path with an empty, dot or ambiguous segment")
@@ -183,6 +184,13 @@ func (c *checker) endpointHost(at string, u *url.URL) {
 		return !unicode.IsLetter(r) && !unicode.IsDigit(r) && !strings.ContainsRune("-._", r)
 	}) {
 		c.value(at, "has no usable host name")
+	}
+}
+
+// endpointLoop checks that the endpoint is not this process: each event of a feed that reads itself comes back as a new one.
+func (c *checker) endpointLoop(at string, u *url.URL) {
+	if c.loops != nil && c.loops(u) {
+		c.fail("endpoint-loop", at, "belongs to a listener of this process (edge, control or ops): the feeds would read themselves; name the backend's own address")
 	}
 }
 

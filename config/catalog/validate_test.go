@@ -1,7 +1,9 @@
 package catalog
 
 import (
+	"errors"
 	"fmt"
+	"net/url"
 	"os"
 	"strings"
 	"testing"
@@ -366,5 +368,23 @@ func TestWarnings(t *testing.T) {
 		"b.yaml:5:40: /spec/topics/0/backend: does not use {y}: many feeds will read one URL"}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
+	}
+}
+
+func TestEndpointThatLoopsIsRefused(t *testing.T) {
+	opt := defaults()
+	opt.Loops = func(u *url.URL) bool { return u.Host == "127.0.0.1:8080" }
+	text := func(endpoint string) Source {
+		return Source{"loop.yaml", []byte("apiVersion: sluice/v1\nkind: API\nmetadata: {name: a}\nspec:\n  context: /a\n  version: '1'\n" +
+			"  endpoint: " + endpoint + "\n")}
+	}
+	_, err := NewStatic(opt, text("http://127.0.0.1:8080/x"))
+	var errs doc.Errors
+	if !errors.As(err, &errs) || len(errs) != 1 || errs[0].Type != "endpoint-loop" || errs[0].Pointer != "/spec/endpoint" ||
+		!strings.HasPrefix(errs[0].Error(), "loop.yaml:7:13: ") {
+		t.Errorf("got %v", err)
+	}
+	if _, err := NewStatic(opt, text("http://127.0.0.1:8081/x")); err != nil {
+		t.Errorf("another port: %v", err)
 	}
 }

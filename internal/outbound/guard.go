@@ -56,29 +56,55 @@ func NewGuard(allow []netip.Prefix) *Guard {
 	return g
 }
 
-// Refuse sets the addresses that are never dialled, whatever the allow list says: the process's own listeners, its broker.
-// An unspecified address (0.0.0.0, ::) stands for every address of this machine. It replaces an earlier list.
+// Refuse sets the addresses that are never dialled, whatever the allow list says: the process's own listeners. An
+// unspecified address (0.0.0.0, ::) stands for every address of this machine at the time of a check. It replaces an earlier
+// list.
 func (g *Guard) Refuse(addrs ...netip.AddrPort) {
-	list := make([]netip.AddrPort, 0, len(addrs))
-	local := localAddrs()
-	for _, a := range addrs {
-		ip := a.Addr().Unmap()
-		if !ip.IsUnspecified() {
-			list = append(list, netip.AddrPortFrom(ip, a.Port()))
-			continue
-		}
-		for _, l := range local {
-			list = append(list, netip.AddrPortFrom(l, a.Port()))
-		}
+	list := make([]netip.AddrPort, len(addrs))
+	for i, a := range addrs {
+		list[i] = netip.AddrPortFrom(a.Addr().Unmap().WithZone(""), a.Port())
 	}
 	g.refused.Store(&list)
 }
 
+// own says that a leads to one of the refused addresses.
+func (g *Guard) own(a netip.AddrPort) bool {
+	list := g.refused.Load()
+	if list == nil {
+		return false
+	}
+	ip := a.Addr().Unmap().WithZone("")
+	return slices.ContainsFunc(*list, func(l netip.AddrPort) bool {
+		switch {
+		case l.Port() != a.Port():
+			return false
+		case l.Addr().IsUnspecified():
+			return ip.IsUnspecified() || ip.IsLoopback() || slices.Contains(localAddrs(), ip)
+		case ip.IsUnspecified(): // the system connects it to the loopback address
+			return l.Addr().IsLoopback()
+		}
+		return l.Addr() == ip
+	})
+}
+
+// Own says that u leads back to one of the addresses given to Refuse, as far as that can be told without looking up a name:
+// for an address and for localhost.
+func (g *Guard) Own(u *url.URL) bool {
+	host := strings.TrimSuffix(strings.ToLower(u.Hostname()), ".")
+	if host == "localhost" || strings.HasSuffix(host, ".localhost") {
+		return g.own(netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), portOf(u))) ||
+			g.own(netip.AddrPortFrom(netip.IPv6Loopback(), portOf(u)))
+	}
+	ip, err := netip.ParseAddr(host)
+	return err == nil && g.own(netip.AddrPortFrom(ip, portOf(u)))
+}
+
+// localAddrs are the addresses of this machine's interfaces.
 func localAddrs() []netip.Addr {
-	out := []netip.Addr{netip.MustParseAddr("127.0.0.1"), netip.IPv6Loopback()}
+	var out []netip.Addr
 	addrs, err := net.InterfaceAddrs()
 	if err != nil {
-		return out
+		return nil
 	}
 	for _, a := range addrs {
 		if p, err := netip.ParsePrefix(a.String()); err == nil && !slices.Contains(out, p.Addr().Unmap()) {
@@ -91,7 +117,7 @@ func localAddrs() []netip.Addr {
 // Check says whether a may be connected to: nil, or a *ForbiddenError.
 func (g *Guard) Check(a netip.AddrPort) error {
 	ip := a.Addr().Unmap().WithZone("")
-	if list := g.refused.Load(); list != nil && slices.Contains(*list, netip.AddrPortFrom(ip, a.Port())) {
+	if g.own(a) {
 		return &ForbiddenError{Addr: a.String(), Why: "own listener"}
 	}
 	why := special(ip)

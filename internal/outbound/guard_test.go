@@ -83,15 +83,43 @@ func TestGuardCheck(t *testing.T) {
 }
 
 func TestGuardRefusesOwnListenersEvenIfAllowed(t *testing.T) {
-	g := NewGuard(prefixes(t, "127.0.0.0/8", "::1/128"))
-	g.Refuse(netip.MustParseAddrPort("0.0.0.0:8080"), netip.MustParseAddrPort("127.0.0.1:9090"))
-	for addr, ok := range map[string]bool{
-		"127.0.0.1:8080": false, "[::1]:8080": false, "127.0.0.1:9090": false, "[::ffff:127.0.0.1]:9090": false,
-		"[::1]:9090": true, "127.0.0.1:8081": true,
-	} {
-		if err := g.Check(netip.MustParseAddrPort(addr)); (err == nil) != ok {
-			t.Errorf("%s: got %v, want allowed %v", addr, err, ok)
+	g := NewGuard(prefixes(t, "0.0.0.0/0", "127.0.0.0/8", "::/0", "fe80::/10"))
+	g.Refuse(netip.MustParseAddrPort("0.0.0.0:8080"), netip.MustParseAddrPort("127.0.0.1:9090"), netip.MustParseAddrPort("[::]:8443"))
+	refused := map[string]bool{
+		"127.0.0.1:8080": true, "127.9.9.9:8080": true, "[::1]:8080": true, "0.0.0.0:8080": true, "[::]:8080": true,
+		"127.0.0.1:8443": true, "[::1]:8443": true, "127.0.0.1:9090": true, "[::ffff:127.0.0.1]:9090": true, "0.0.0.0:9090": true,
+		"[::1]:9090": false, "127.0.0.2:9090": false, "127.0.0.1:8081": false, "93.184.216.34:8080": false,
+	}
+	for _, ip := range localAddrs() {
+		refused[netip.AddrPortFrom(ip, 8080).String()] = true
+		refused[netip.AddrPortFrom(ip, 8443).String()] = true
+		refused[netip.AddrPortFrom(ip, 8081).String()] = false
+	}
+	for addr, own := range refused {
+		err := g.Check(netip.MustParseAddrPort(addr))
+		var f *ForbiddenError
+		if own != (errors.As(err, &f) && f.Why == "own listener") {
+			t.Errorf("%s: got %v, want own listener %v", addr, err, own)
 		}
+		if u := (&url.URL{Scheme: "http", Host: addr}); g.Own(u) != own {
+			t.Errorf("%s: Own says %v", u, !own)
+		}
+	}
+	for raw, own := range map[string]bool{
+		"http://localhost:8080/x": true, "http://LocalHost.:9090": true, "https://a.localhost:8443": true,
+		"http://localhost:8081": false, "https://localhost": false, "http://example.com:8080": false,
+	} {
+		u, err := url.Parse(raw)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if g.Own(u) != own {
+			t.Errorf("%s: Own says %v", raw, !own)
+		}
+	}
+	g.Refuse()
+	if err := g.Check(netip.MustParseAddrPort("127.0.0.1:8080")); err != nil {
+		t.Errorf("after an empty list: %v", err)
 	}
 }
 

@@ -1,0 +1,80 @@
+package main
+
+import (
+	"net"
+	"net/netip"
+
+	"sluice/config"
+	"sluice/config/catalog"
+	"sluice/internal/outbound"
+)
+
+// newGuard says which addresses definitions may lead to: what the settings allow, less the listeners of this process as far
+// as the settings name them.
+func newGuard(cfg config.Config) *outbound.Guard {
+	g := outbound.NewGuard(cfg.Upstream.AllowCIDRs)
+	g.Refuse(configured(cfg)...)
+	return g
+}
+
+// configured are the addresses of this process's listeners in the settings. A port that the system chooses and a host name
+// other than localhost are known only once the listener is open.
+func configured(cfg config.Config) []netip.AddrPort {
+	var texts []string
+	if cfg.Has(config.RoleEdge) {
+		texts = append(texts, cfg.Edge.HTTP.Addr)
+		if cfg.Edge.HTTPS.Enabled() {
+			texts = append(texts, cfg.Edge.HTTPS.Addr)
+		}
+	}
+	if cfg.Has(config.RoleControl) {
+		texts = append(texts, cfg.Control.Addr)
+	}
+	var out []netip.AddrPort
+	for _, text := range append(texts, cfg.Ops.Addr) {
+		host, port, err := net.SplitHostPort(text)
+		if err != nil || port == "0" {
+			continue
+		}
+		switch host {
+		case "":
+			host = "::"
+		case "localhost":
+			host = "127.0.0.1"
+			out = appendAddr(out, "::1", port)
+		}
+		out = appendAddr(out, host, port)
+	}
+	return out
+}
+
+func appendAddr(list []netip.AddrPort, host, port string) []netip.AddrPort {
+	if a, err := netip.ParseAddrPort(net.JoinHostPort(host, port)); err == nil {
+		return append(list, a)
+	}
+	return list
+}
+
+// guardListeners keeps upstreams away from the listeners that are open, besides those in the settings.
+func (p *process) guardListeners() {
+	list := configured(p.cfg)
+	open := []net.Addr{p.opsAt}
+	if p.edge != nil {
+		for _, a := range p.edge.Addrs() {
+			open = append(open, a)
+		}
+	}
+	for _, a := range open {
+		if tcp, ok := a.(*net.TCPAddr); ok {
+			list = append(list, tcp.AddrPort())
+		}
+	}
+	p.guard.Refuse(list...)
+}
+
+// catalogOptions are what definitions inherit, and which endpoints they must not have.
+func catalogOptions(cfg config.Config, g *outbound.Guard) catalog.Options {
+	o := catalog.OptionsFrom(cfg)
+	o.Loops = g.Own
+	return o
+}
