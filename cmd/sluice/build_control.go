@@ -50,6 +50,25 @@ func (p *process) buildControl(ctx context.Context) error {
 	return nil
 }
 
+// prepareTimeout bounds how long new definitions wait for their streams: a broker that is away must not keep back what needs
+// nothing of it.
+const prepareTimeout = 5 * time.Second
+
+// prepareStreams makes the streams of definitions that are about to be seen, so that no feed is opened before there is a
+// place for its events. What fails is left to keepStreams, which says so.
+func (p *process) prepareStreams(ctx context.Context, next *catalog.Snapshot) {
+	if !p.cfg.Has(config.RoleControl) {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, prepareTimeout)
+	defer cancel()
+	for _, spec := range streamSpecs(next) {
+		if err := p.broker.Admin().EnsureStream(ctx, spec); err != nil {
+			p.log.Debug("stream not ensured before its definition", "api", spec.Name, "error", err)
+		}
+	}
+}
+
 // keepStreams makes or adapts streams when definitions change.
 func (p *process) keepStreams(ctx context.Context) error {
 	for snap := range p.store.Watch(ctx) {

@@ -47,13 +47,16 @@ func newServe(e env) *cobra.Command {
 // reloader is a catalog that can be read again.
 type reloader interface {
 	catalog.Store
-	Reload(ctx context.Context) (catalog.Diff, error)
+	// ReloadAfter calls prepare with what it read before anybody sees it.
+	ReloadAfter(ctx context.Context, prepare func(*catalog.Snapshot)) (catalog.Diff, error)
 }
 
 // fixedCatalog is a catalog that stays as it is: reading it again changes nothing.
 type fixedCatalog struct{ *catalog.StaticStore }
 
-func (fixedCatalog) Reload(context.Context) (catalog.Diff, error) { return catalog.Diff{}, nil }
+func (fixedCatalog) ReloadAfter(context.Context, func(*catalog.Snapshot)) (catalog.Diff, error) {
+	return catalog.Diff{}, nil
+}
 
 // openCatalog loads the API definitions, or an empty catalog if no folder is set.
 func openCatalog(cfg config.Config, guard *outbound.Guard) (reloader, error) {
@@ -134,7 +137,7 @@ func (p *process) untilStop(ctx context.Context, signals <-chan os.Signal) error
 // reload reads definitions and certificates again; what is wrong is logged and the last good state stays.
 func (p *process) reload(ctx context.Context) {
 	notifyReloading()
-	if _, err := p.store.Reload(ctx); err != nil {
+	if _, err := p.store.ReloadAfter(ctx, func(next *catalog.Snapshot) { p.prepareStreams(ctx, next) }); err != nil {
 		p.log.Error("definitions not reloaded: the last good ones stay", "error", err)
 	} else {
 		p.log.Info("definitions reloaded", "apis", len(p.store.Snapshot().APIs()))

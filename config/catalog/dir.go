@@ -42,6 +42,12 @@ func OpenDir(dir string, opt Options) (*DirStore, error) {
 // first, the last good snapshot stays. A folder that has become empty is an error too: it is more often a mount that is not there
 // than a wish to take every API down.
 func (s *DirStore) Reload(ctx context.Context) (Diff, error) {
+	return s.ReloadAfter(ctx, func(*Snapshot) {})
+}
+
+// ReloadAfter is Reload, and calls prepare with the new snapshot before anybody else sees it: what its APIs need can be made
+// first. It is not called if something is wrong.
+func (s *DirStore) ReloadAfter(ctx context.Context, prepare func(*Snapshot)) (Diff, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	old := s.Snapshot()
@@ -59,6 +65,7 @@ func (s *DirStore) Reload(ctx context.Context) (Diff, error) {
 	if err := ctx.Err(); err != nil {
 		return Diff{}, err
 	}
+	prepare(next)
 	s.show(next)
 	return Compare(old, next), nil
 }

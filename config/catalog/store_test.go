@@ -90,6 +90,36 @@ func TestReloadSharesWhatDidNotChangeAndTellsWhatDid(t *testing.T) {
 	}
 }
 
+// What definitions need is made before anybody can act on them, and not at all for wrong ones.
+func TestReloadAfterPreparesBeforeItShows(t *testing.T) {
+	dir := t.TempDir()
+	put(t, dir, "a.yaml", one("", ""))
+	st, err := OpenDir(dir, defaults())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var prepared []string
+	prepare := func(next *Snapshot) {
+		for _, api := range next.APIs() {
+			prepared = append(prepared, api.ID())
+		}
+		if st.Snapshot().API("b", "1") != nil {
+			t.Error("the new definition was seen before it was prepared")
+		}
+	}
+	put(t, dir, "b.yaml", one("name: b", "context: /b"))
+	if d, err := st.ReloadAfter(t.Context(), prepare); err != nil || len(d.Added) != 1 || st.Snapshot().API("b", "1") == nil {
+		t.Errorf("%+v, %v", d, err)
+	}
+	put(t, dir, "c.yaml", one("name: c", "stat: 1"))
+	if _, err := st.ReloadAfter(t.Context(), prepare); err == nil {
+		t.Error("a wrong definition was read")
+	}
+	if diff := cmp.Diff([]string{"a@1", "b@1"}, prepared); diff != "" {
+		t.Error(diff)
+	}
+}
+
 // C10: a half-written file, a wrong one, an unreadable one, an empty mount: the last good snapshot stays and every error is told.
 func TestReloadKeepsTheLastGoodSnapshot(t *testing.T) {
 	dir := t.TempDir()
