@@ -51,8 +51,7 @@ func newDemo(e env) *cobra.Command {
 			if err != nil {
 				return withCode(exitOS, fmt.Errorf("market feed: %w", err))
 			}
-			// Numbered from midnight, so that a demo that is started again goes on where it would have been.
-			market := feed.New(1, feed.Options{Start: time.Now().UTC().Truncate(24 * time.Hour), Rate: rate, Keep: 20_000, Event: "tick"})
+			market := feed.New(1, feed.Options{Start: today(), Rate: rate, Keep: 20_000, Event: "tick"})
 			ctx, stop := context.WithCancel(context.Background())
 			done := make(chan error, 1)
 			go func() { done <- serveFeed(ctx, ln, market) }()

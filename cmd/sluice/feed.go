@@ -22,11 +22,13 @@ func newFeed(e env) *cobra.Command {
 		Use:   "feed",
 		Short: "Serve the demo market feed, an SSE upstream to try things with",
 		Long: "feed serves a seeded market as Server-Sent Events: /stream/ticks, /stream/quotes?s=SYMBOL and\n" +
-			"/stream/any/NAME. The same seed gives the same events. ?fault=NAME plays a fault by hand.",
+			"/stream/any/NAME. The same seed gives the same events, numbered from midnight, so that a feed that is started\n" +
+			"again goes on where it would have been. ?fault=NAME plays a fault by hand.",
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			ctx, stop := untilSignal(c.Context(), e)
 			defer stop()
+			o.Start = today()
 			m := feed.New(seed, o)
 			defer m.Close()
 			ln, err := (&net.ListenConfig{}).Listen(ctx, "tcp", addr)
@@ -44,6 +46,10 @@ func newFeed(e env) *cobra.Command {
 	c.Flags().IntVar(&o.Size, "size", 0, "pad events to this many bytes")
 	return c
 }
+
+// today is what the demo market numbers its events from: the last midnight, UTC. A market that is started again goes on where
+// it would have been.
+func today() time.Time { return time.Now().UTC().Truncate(24 * time.Hour) }
 
 // serveFeed serves m on ln until ctx ends, then closes every connection.
 func serveFeed(ctx context.Context, ln net.Listener, m *feed.Market) error {
