@@ -48,6 +48,7 @@ func TestRestart(t *testing.T) {
 				} else {
 					l.gate.stop()
 				}
+				l.book.Add(oracle.Fact{Kind: oracle.KindFault, Name: oracle.ProcessGone, Edge: oracle.End})
 				l.gate.start()
 			}
 			l.awaitAll(l.Stats("/ticks").Head + 20)

@@ -179,7 +179,7 @@ func takeRequestFault(queue *[]Fault) *Fault {
 	return &f
 }
 
-// emit hands facts to the reader of Facts, if there is one. Only for callers counted in streams; not under mu.
+// emit hands facts to the reader of Facts, if there is one; those without time happened now. Only for callers counted in streams; not under mu.
 func (m *Market) emit(facts ...oracle.Fact) {
 	m.mu.Lock()
 	watched := m.watched
@@ -189,7 +189,9 @@ func (m *Market) emit(facts ...oracle.Fact) {
 	}
 	for _, f := range facts {
 		if f.Kind != "" {
-			f.At = time.Now().UnixMicro()
+			if f.At == 0 {
+				f.At = time.Now().UnixMicro()
+			}
 			m.facts <- f
 		}
 	}

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -397,6 +398,53 @@ func TestFactsAndPeak(t *testing.T) {
 	}
 	if produced != 5 || kinds["conn open"] != 2 || kinds["conn close"] != 2 || kinds["fault begin"] != 1 {
 		t.Errorf("produced %d, facts %v", produced, kinds)
+	}
+}
+
+// TestCloseIsDatedWhenTheClientLeft holds the handler up in the channel of facts: two connections that did not overlap must
+// not look as if they had.
+func TestCloseIsDatedWhenTheClientLeft(t *testing.T) {
+	m := New(1, Options{Manual: true})
+	defer m.Close()
+	facts := m.Facts()
+	s := httptest.NewServer(m)
+	defer s.Close()
+	a := get(t, s.URL+"/stream/ticks")
+	until := func(what string, ok func(*resource) bool) {
+		t.Helper()
+		for deadline := time.Now().Add(30 * time.Second); ; runtime.Gosched() {
+			m.mu.Lock()
+			yes := ok(m.resources["/ticks"])
+			m.mu.Unlock()
+			if yes {
+				return
+			}
+			if time.Now().After(deadline) {
+				t.Fatalf("not in time: %s", what)
+			}
+		}
+	}
+	for n := len(facts); n < cap(facts); n++ { // nobody receives
+		m.Emit("/ticks", 1)
+		until("a fact more", func(*resource) bool { return len(facts) > n })
+	}
+	m.Emit("/ticks", 1)
+	until("held up with the next fact", func(r *resource) bool { return r.announced == m.head(r, time.Now()) })
+	a.resp.Body.Close()
+	until("the client's end is seen", func(r *resource) bool {
+		for c := range r.open {
+			return c.over()
+		}
+		return false
+	})
+	seen := time.Now().UnixMicro()
+	for f := range facts {
+		if f.Kind == oracle.KindConn && f.Edge == oracle.Close {
+			if f.At > seen || f.Peer == "" {
+				t.Errorf("closed %d µs after it was seen, peer %q", f.At-seen, f.Peer)
+			}
+			return
+		}
 	}
 }
 

@@ -22,8 +22,9 @@ type conn struct {
 	gone chan struct{} // closed by stop: the client left, or the market closes
 
 	// Guarded by Market.mu:
-	faults []Fault  // waiting to happen
-	raw    net.Conn // taken over from net/http, nil before and over HTTP/2
+	faults []Fault   // waiting to happen
+	raw    net.Conn  // taken over from net/http, nil before and over HTTP/2
+	left   time.Time // when gone was closed
 
 	// Owned by the handler:
 	out     out
@@ -54,10 +55,9 @@ func (m *Market) stream(w http.ResponseWriter, r *http.Request, feed string, fau
 		return
 	}
 	defer m.streams.Done()
-	m.emit(oracle.Fact{Kind: oracle.KindConn, Feed: feed, Edge: oracle.Open, Last: id})
+	m.emit(oracle.Fact{Kind: oracle.KindConn, Feed: feed, Edge: oracle.Open, Last: id, Peer: r.RemoteAddr})
 	defer func() {
-		c.close()
-		m.emit(oracle.Fact{Kind: oracle.KindConn, Feed: feed, Edge: oracle.Close})
+		m.emit(oracle.Fact{Kind: oracle.KindConn, Feed: feed, Edge: oracle.Close, At: c.close(), Peer: r.RemoteAddr})
 	}()
 	release := context.AfterFunc(r.Context(), c.stop)
 	defer release()
@@ -80,6 +80,7 @@ func (c *conn) stopLocked() {
 	if c.over() {
 		return
 	}
+	c.left = time.Now()
 	close(c.gone)
 	if c.raw != nil {
 		c.raw.Close() //nolint:errcheck // it unblocks a write
@@ -124,11 +125,17 @@ func (c *conn) open(feed, id string, byHand *Fault) int {
 	return 0
 }
 
-func (c *conn) close() {
+// close takes the connection off the list and returns when it ended, in µs: when the client left, even if the handler, held up
+// by whoever reads the facts, hears of it late.
+func (c *conn) close() int64 {
 	c.m.mu.Lock()
 	defer c.m.mu.Unlock()
 	delete(c.r.open, c)
 	c.m.tellWaiting()
+	if c.left.IsZero() {
+		return time.Now().UnixMicro()
+	}
+	return c.left.UnixMicro()
 }
 
 // run sends events as they come due until the client leaves, a fault ends the stream or the market closes.

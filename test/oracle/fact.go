@@ -4,7 +4,7 @@ package oracle
 const (
 	KindRun      = "run"      // first: what is judged and under which conditions
 	KindProduced = "produced" // the upstream had events N0 … N1 to say
-	KindConn     = "conn"     // a connection to the upstream, Edge = Open or Close, with the Last it presented
+	KindConn     = "conn"     // a connection to the upstream from Peer, Edge = Open or Close, with the Last it presented
 	KindStored   = "stored"   // the tap: the broker holds event N of the feed at sequence Seq0, µs Micros
 	KindConnect  = "connect"  // a client opens its stream, presenting Last
 	KindGot      = "got"      // a client received N0 … N1 without a break
@@ -25,6 +25,10 @@ const (
 // Quiesced is the cause of an end at which the client was to have every event: nothing more was produced, and it had time.
 const Quiesced = "quiesced"
 
+// ProcessGone is the name of a fault with Edge = End: by its time the gateway's process has ended and the next one has not
+// begun. Connections that the upstream still counts then are of a dead peer.
+const ProcessGone = "process-gone"
+
 // Fact is one thing that happened in a run: a line of JSON in a fact file. Which fields count depends on Kind.
 type Fact struct {
 	Kind string `json:"k"`
@@ -35,6 +39,7 @@ type Fact struct {
 	Name   string `json:"name,omitempty"` // fault kind, odd kind, end cause
 	Edge   string `json:"edge,omitempty"` // Open, Close, Begin, End
 	Last   string `json:"last,omitempty"` // Last-Event-ID presented
+	Peer   string `json:"peer,omitempty"` // conn: the address it comes from
 
 	// produced, got: an unbroken run of events; stored, connect: N0 alone.
 	N0 uint64 `json:"n0,omitempty"`

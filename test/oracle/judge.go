@@ -15,6 +15,7 @@ type Judge struct {
 	tracks map[string]*track // by client and feed
 	order  []*track
 	feeds  map[string]*source
+	deaths []int64 // when the gateway's processes ended, rising
 }
 
 // track is one logical client's way through one feed.
@@ -54,9 +55,8 @@ type source struct {
 	produced uint64
 	stored   []stored
 	last     stored
-	marked   bool // a stored gap since the last stored event
-	open     int
-	twoSince int64               // when the second connection opened
+	marked   bool                // a stored gap since the last stored event
+	conns    []upstreamConn      // open now
 	seen     map[uint64]sighting // by sequence, from the ends of the clients' runs
 	lines    int                 // faults that make an event too large to store
 }
@@ -92,6 +92,10 @@ func (j *Judge) Add(f Fact) {
 	case KindStored:
 		j.stored(j.source(f.Feed), f)
 	case KindFault:
+		if f.Name == ProcessGone {
+			j.deaths = append(j.deaths, f.At)
+			return
+		}
 		if f.Edge == Begin {
 			j.v.Faults++
 			if f.Name == "line" || f.Name == "endless" {
@@ -123,19 +127,6 @@ func (j *Judge) track(client, feed string) *track {
 		j.order = append(j.order, t)
 	}
 	return t
-}
-
-// conn counts the upstream connections of a feed.
-func (j *Judge) conn(s *source, f Fact) {
-	if f.Edge == Open {
-		if s.open++; s.open == 2 {
-			s.twoSince = f.At
-		}
-		return
-	}
-	if s.open--; s.open == 1 && f.At-s.twoSince > j.run.Overlap {
-		j.v.find("I9", &track{feed: f.Feed}, "two upstream connections for %v", time.Duration(f.At-s.twoSince)*time.Microsecond)
-	}
 }
 
 // client judges a fact of a logical client.

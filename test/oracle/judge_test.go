@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 )
@@ -169,6 +170,20 @@ func TestBrokenRuns(t *testing.T) {
 		"two upstream connections": {
 			append(clean(), Fact{Kind: KindConn, Feed: feed, Edge: Open, At: 10}, Fact{Kind: KindConn, Feed: feed, Edge: Close, At: 20}),
 			map[string]int{"I9": 1}, nil,
+		},
+		"two upstream connections of one process, told at its end": {
+			append(clean(), Fact{Kind: KindConn, Feed: feed, Edge: Open, At: 10, Peer: "x"}, Fact{Kind: KindFault, Name: ProcessGone, Edge: End, At: 20},
+				Fact{Kind: KindConn, Feed: feed, Edge: Close, At: 90}, Fact{Kind: KindConn, Feed: feed, Edge: Close, At: 91, Peer: "x"}),
+			map[string]int{"I9": 1}, func(v *Verdict) bool { return v.Unnoticed == 71*time.Microsecond },
+		},
+		"a process's connection is closed long after its end": {
+			append(clean(), Fact{Kind: KindFault, Name: ProcessGone, Edge: End, At: 9}, Fact{Kind: KindConn, Feed: feed, Edge: Open, At: 10, Peer: "x"},
+				Fact{Kind: KindConn, Feed: feed, Edge: Close, At: 90}, Fact{Kind: KindConn, Feed: feed, Edge: Close, At: 91, Peer: "x"}),
+			nil, func(v *Verdict) bool { return v.Unnoticed == 81*time.Microsecond && v.OK() },
+		},
+		"a dead process's connection is open at the end": {
+			append(clean(), Fact{Kind: KindFault, Name: ProcessGone, Edge: End, At: 9}, Fact{Kind: KindConn, Feed: feed, Edge: Open, At: 10, Peer: "x"}),
+			nil, (*Verdict).OK,
 		},
 		"two upstream connections at the end": {
 			append(clean(), Fact{Kind: KindConn, Feed: feed, Edge: Open, At: 10}), map[string]int{"I9": 1}, nil,

@@ -57,8 +57,8 @@ func (j *Judge) Verdict() *Verdict {
 		if n := len(s.stored); n > 0 && s.last.n > s.head {
 			v.find("I6", &track{feed: name}, "event %d is stored, %d is the newest produced", s.last.n, s.head)
 		}
-		if s.open > 1 {
-			v.find("I9", &track{feed: name}, "%d upstream connections are open at the end", s.open)
+		if n := j.living(s); n > 1 {
+			v.find("I9", &track{feed: name}, "%d upstream connections are open at the end", n)
 		}
 	}
 	switch {

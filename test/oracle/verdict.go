@@ -53,6 +53,7 @@ type Verdict struct {
 	Junk      int // events that a fault of the upstream made: no loss, no double
 	Gaps      Gaps
 	Slowest   time.Duration // longest time from a stream's end to the next event of that client
+	Unnoticed time.Duration // longest time that the upstream counted a connection of a process that had ended
 
 	Broken   map[string]int // findings per invariant, all of them
 	Findings []Finding      // the first hundred
@@ -72,6 +73,9 @@ func (v *Verdict) String() string {
 		" %d gaps told, %d real, %d needless, %d false; slowest recovery %v",
 		v.Clients, v.Feeds, v.Produced, v.Deliveries, v.Resumes, v.Faults, v.Lost.Prefix, v.Lost.Middle, v.Lost.Postfix,
 		v.Doubled, v.Reordered, v.Gaps.Told, v.Gaps.Real, v.Gaps.Needless, v.Gaps.False, v.Slowest.Round(time.Millisecond))
+	if v.Unnoticed > 0 {
+		fmt.Fprintf(&b, "; upstream connections closed up to %v after their process", v.Unnoticed.Round(time.Millisecond))
+	}
 	for _, inv := range slices.Sorted(maps.Keys(v.Broken)) {
 		fmt.Fprintf(&b, "\n%s broken %d times", inv, v.Broken[inv])
 	}
