@@ -30,13 +30,21 @@ type bubble struct {
 
 	send chan string // what scripted sends
 
+	cat *catalog.StaticStore
+	own broker.Bucket
+
 	mu    sync.Mutex
 	serve func(net.Conn, *http.Request)
-	asked []time.Time // of each request
+	asked []time.Time         // of each request
+	open  map[*pipeEnd]string // connections that we have not closed, and the path asked for on them
 }
 
 func (b *bubble) DialContext(context.Context, string, string) (net.Conn, error) {
 	ours, theirs := net.Pipe()
+	end := &pipeEnd{Conn: ours, b: b}
+	b.mu.Lock()
+	b.open[end] = ""
+	b.mu.Unlock()
 	go func() {
 		defer theirs.Close()
 		req, err := http.ReadRequest(bufio.NewReader(theirs))
@@ -45,11 +53,38 @@ func (b *bubble) DialContext(context.Context, string, string) (net.Conn, error) 
 		}
 		b.mu.Lock()
 		b.asked = append(b.asked, time.Now())
+		if _, there := b.open[end]; there {
+			b.open[end] = req.URL.Path
+		}
 		serve := b.serve
 		b.mu.Unlock()
 		serve(theirs, req)
 	}()
-	return ours, nil
+	return end, nil
+}
+
+// pipeEnd is our end of a connection; the bubble knows which are open.
+type pipeEnd struct {
+	net.Conn
+	b *bubble
+}
+
+func (p *pipeEnd) Close() error {
+	p.b.mu.Lock()
+	delete(p.b.open, p)
+	p.b.mu.Unlock()
+	return p.Conn.Close()
+}
+
+// connections counts the open ones by the path asked for.
+func (b *bubble) connections() map[string]int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	n := map[string]int{}
+	for _, path := range b.open {
+		n[path]++
+	}
+	return n
 }
 
 func (b *bubble) set(serve func(net.Conn, *http.Request)) {
@@ -100,18 +135,18 @@ func (b *bubble) scripted(c net.Conn, _ *http.Request) {
 func inBubble(t *testing.T, spec string, serve func(net.Conn, *http.Request), test func(*bubble)) {
 	synctest.Test(t, func(t *testing.T) {
 		b := &bubble{t: t, m: brokertest.NewMemory(t), cfg: config.Default(), log: &logLines{}, serve: serve,
-			send: make(chan string)}
+			send: make(chan string), open: map[*pipeEnd]string{}}
 		if serve == nil {
 			b.serve = b.scripted
 		}
-		text := "apiVersion: sluice/v1\nkind: API\nmetadata: {name: market}\nspec:\n  context: /market\n  version: 1.0.0\n" +
-			"  state: PUBLISHED\n  endpoint: http://up.test\n" + spec
-		cat, err := catalog.NewStatic(catalog.OptionsFrom(b.cfg), catalog.Source{Name: "market.yaml", Data: []byte(text)})
+		cat, err := catalog.NewStatic(catalog.OptionsFrom(b.cfg), bubbleAPI(spec))
 		b.check(err)
+		b.cat = cat
 		b.check(b.m.Admin().EnsureStream(t.Context(), broker.StreamSpec{API: broker.APIToken("market", "1.0.0"),
 			Name: "market", Durable: broker.ProfileMemory, MaxAge: 10 * time.Hour, MaxEvents: 1000, MaxBytes: 1 << 30}))
 		own, err := b.m.Admin().Bucket(t.Context(), "own", 1)
 		b.check(err)
+		b.own = own
 		b.s, err = New(b.cfg.Ingest, b.cfg.Upstream, Deps{Node: "n1", Catalog: cat, Writer: b.m.Writer(), Bus: b.m.Bus(),
 			Own: own, Dialer: b, Log: slog.New(slog.NewTextHandler(b.log, nil))})
 		b.check(err)
@@ -125,6 +160,12 @@ func inBubble(t *testing.T, spec string, serve func(net.Conn, *http.Request), te
 		close(b.send)
 		b.after(time.Minute) // what upstreams still do
 	})
+}
+
+// bubbleAPI is the definition with these spec lines.
+func bubbleAPI(spec string) catalog.Source {
+	return catalog.Source{Name: "market.yaml", Data: []byte("apiVersion: sluice/v1\nkind: API\nmetadata: {name: market}\nspec:\n" +
+		"  context: /market\n  version: 1.0.0\n  state: PUBLISHED\n  endpoint: http://up.test\n" + spec)}
 }
 
 func (b *bubble) check(err error) {
