@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"strings"
 	"time"
 )
 
@@ -36,6 +37,14 @@ func (f *Fault) answer(w http.ResponseWriter, r *http.Request, done <-chan struc
 		w.Write([]byte("\x0b\x02\x80data\x03")) //nolint:errcheck // the client may leave
 	case AcceptClose:
 		closeUnanswered(w)
+	case EndlessHead:
+		rawAnswer(w, done, "HTTP/1.1 200 OK\r\nX-Filler: ", strings.Repeat("x", 4096))
+	case Interim:
+		rawAnswer(w, done, "", strings.Repeat("HTTP/1.1 103 Early Hints\r\nLink: </style.css>; rel=preload\r\n\r\n", 64))
+	case NotHTTP:
+		rawAnswer(w, done, "SSH-2.0-OpenSSH_9.9\r\n", "")
+	case BadChunk:
+		rawAnswer(w, done, "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\nmany\r\ndata: x\n\n\r\n", "")
 	case LateHeaders:
 		wait := time.NewTimer(f.For)
 		defer wait.Stop()
@@ -70,6 +79,30 @@ func closeUnanswered(w http.ResponseWriter) {
 		tcp.CloseWrite() //nolint:errcheck // closed below
 	}
 	conn.Close() //nolint:errcheck // nothing to lose
+}
+
+// rawAnswer writes start below HTTP, then again and again what follows until the client leaves; if nothing follows it closes.
+func rawAnswer(w http.ResponseWriter, done <-chan struct{}, start, again string) {
+	conn, _, err := http.NewResponseController(w).Hijack()
+	if err != nil {
+		panic(http.ErrAbortHandler)
+	}
+	defer conn.Close()
+	if _, err := conn.Write([]byte(start)); err != nil || again == "" {
+		return
+	}
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	for {
+		if _, err := conn.Write([]byte(again)); err != nil {
+			return
+		}
+		select {
+		case <-tick.C:
+		case <-done:
+			return
+		}
+	}
 }
 
 // bomb returns 64 MiB of one data line, gzipped: about 64 KiB.

@@ -22,6 +22,8 @@ const (
 	MixedEnds   Kind = "mixed"        // from here lines end with LF, CRLF and CR in turn
 	LongLine    Kind = "line"         // one event with a single long data line
 	Endless     Kind = "endless"      // data lines without a blank line, for ever
+	EndlessLine Kind = "endless-line" // one data line, for ever
+	LongComment Kind = "comment"      // one long comment line
 	NUL         Kind = "nul"          // one event with a NUL in its data and in its id
 	BadUTF8     Kind = "utf8"         // one event that is not UTF-8
 	RetryLine   Kind = "retry"        // a retry line
@@ -39,6 +41,10 @@ const (
 	BigHeaders   Kind = "headers"            // this many bytes of header
 	Cookie       Kind = "cookie"             // Set-Cookie, then a normal stream
 	LateHeaders  Kind = "late"               // a normal stream, after a while
+	EndlessHead  Kind = "endless-head"       // a header line for ever
+	Interim      Kind = "interim"            // 103 Early Hints, for ever
+	NotHTTP      Kind = "not-http"           // the greeting of another protocol
+	BadChunk     Kind = "bad-chunk"          // a stream whose first chunk has no length
 	AcceptClose  Kind = "accept-close"       // close without an answer
 	BOM          Kind = "bom"                // a byte order mark first
 	BOMSplit     Kind = "bom-split"          // the same, byte by byte
@@ -53,7 +59,7 @@ type Fault struct {
 	// colon), "line" (in the middle of the data), "crlf" (between CR and LF), "rune" (inside a character).
 	Byte int
 	At   string
-	// Size is the length of LongLine, the number of events of Burst, the bytes of BigHeaders.
+	// Size is the length of LongLine and LongComment, the number of events of Burst, the bytes of BigHeaders.
 	Size int
 	// For is how long Stall, Silence and LateHeaders last (Stall and Silence: 0 = until the client leaves), and
 	// the pause between two bytes of Drip.
@@ -85,11 +91,13 @@ var kinds = []struct {
 }{
 	{FIN, "cut", "20", false}, {RST, "cut", "20", false}, {EOFInside, "cut", "20", false},
 	{Stall, "for", "0s", false}, {Drip, "for", "10s", false}, {CROnly, "", "", false}, {MixedEnds, "", "", false},
-	{LongLine, "size", "100MiB", false}, {Endless, "", "", false}, {NUL, "", "", false}, {BadUTF8, "", "", false},
+	{LongLine, "size", "100MiB", false}, {Endless, "", "", false}, {EndlessLine, "", "", false},
+	{LongComment, "size", "100MiB", false}, {NUL, "", "", false}, {BadUTF8, "", "", false},
 	{RetryLine, "text", "10", false}, {GatewayName, "", "", false}, {Burst, "size", "1000", false},
 	{Silence, "for", "90s", false},
 	{Status, "code", "503", true}, {Redirect, "text", "/stream/ticks", true}, {RedirectLoop, "", "", true},
 	{Forbidden, "", "", true}, {HTML, "", "", true}, {Gzip, "", "", true}, {Brotli, "", "", true},
+	{EndlessHead, "", "", true}, {Interim, "", "", true}, {NotHTTP, "", "", true}, {BadChunk, "", "", true},
 	{BigHeaders, "size", "1MiB", true}, {Cookie, "", "", true}, {LateHeaders, "for", "5s", true},
 	{AcceptClose, "", "", true}, {BOM, "", "", true}, {BOMSplit, "", "", true},
 }

@@ -27,9 +27,16 @@ func (c *conn) perform(f Fault) error {
 	case MixedEnds:
 		c.ends = endMixed
 	case LongLine:
-		return c.longLine(f.Size)
+		return c.longLine("event: junk\ndata: ", f.Size)
+	case LongComment:
+		return c.longLine(": ", f.Size)
 	case Endless:
-		return c.endless()
+		return c.endless("data: and so on\n")
+	case EndlessLine:
+		if err := c.out.write([]byte("data: ")); err != nil {
+			return err
+		}
+		return c.endless("and so on and on")
 	case NUL:
 		return c.out.write([]byte("id: 1\x002\nevent: junk\ndata: {\"junk\":\"nul\x00\"}\n\n"))
 	case BadUTF8:
@@ -75,9 +82,9 @@ func (c *conn) performCut(f Fault) error {
 
 const pieceBytes = 64 << 10
 
-// longLine sends one event with a data line of size bytes.
-func (c *conn) longLine(size int) error {
-	if err := c.out.write([]byte("event: junk\ndata: ")); err != nil {
+// longLine sends one block whose last line is start and size bytes more.
+func (c *conn) longLine(start string, size int) error {
+	if err := c.out.write([]byte(start)); err != nil {
 		return err
 	}
 	piece := bytes.Repeat([]byte("sluice! "), pieceBytes/8)
@@ -91,9 +98,9 @@ func (c *conn) longLine(size int) error {
 	return c.out.write([]byte("\n\n"))
 }
 
-// endless sends data lines without a blank line until the client leaves, about 13 MB a second.
-func (c *conn) endless() error {
-	piece := bytes.Repeat([]byte("data: and so on\n"), pieceBytes/16)
+// endless sends the same 16 bytes until the client leaves, about 13 MB a second.
+func (c *conn) endless(text string) error {
+	piece := bytes.Repeat([]byte(text), pieceBytes/len(text))
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
 	for {

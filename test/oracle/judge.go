@@ -98,7 +98,8 @@ func (j *Judge) Add(f Fact) {
 		}
 		if f.Edge == Begin {
 			j.v.Faults++
-			if f.Name == "line" || f.Name == "endless" {
+			switch f.Name {
+			case "line", "endless", "endless-line":
 				j.source(f.Feed).lines++
 			}
 		}
