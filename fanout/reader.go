@@ -15,7 +15,7 @@ import (
 )
 
 const (
-	maxWrite  = 64 << 10               // bytes of one write and flush
+	maxWrite  = 48 << 10               // bytes of one write and flush; below one loopback segment, as turnBytes of shards
 	endWrite  = time.Second            // for the last bytes
 	meterWait = 100 * time.Millisecond // between two looks at an empty meter
 	fullAfter = 100 * time.Millisecond // in one write: the socket is full

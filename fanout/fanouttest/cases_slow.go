@@ -63,6 +63,24 @@ func slowBacklog(t *testing.T, launch Launch, chunked bool) {
 	}
 }
 
+// burst: far more than the window and than a few blocks comes faster than any reader
+// takes it. Who reads on is not slow: policy backlog cuts nobody.
+func burst(t *testing.T, launch Launch, chunked bool) {
+	w := newWorld(t, launch, chunked, worldConfig{Window: 256 << 10})
+	f := feedID("burst")
+	w.publish(f, 1, 10)
+	c := w.open(plan{want: fanout.Want{Feed: f, At: fanout.At{Kind: fanout.AtEarliest}},
+		tune: func(s *fanout.Subscriber) { s.Slow = fanout.Slow{Policy: fanout.Backlog, Stall: generously} }})
+	if _, err := c.upTo(1, 1); err != nil {
+		t.Fatal(err)
+	}
+	const events = 12_000
+	w.publish(f, events, 1000)
+	if _, err := c.upTo(2, events+1); err != nil {
+		t.Error(err)
+	}
+}
+
 func slowLatest(t *testing.T, launch Launch, chunked bool) {
 	w := newWorld(t, launch, chunked, worldConfig{Window: 256 << 10})
 	c := w.stopped("latest", fanout.Slow{Policy: fanout.Latest, Lag: 64 << 10, SoftLag: 32 << 10, Stall: generously})

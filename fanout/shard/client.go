@@ -33,7 +33,8 @@ type extra struct {
 	saved bool        // at is where the client stands once owed is sent
 	at    fanout.Mark // last event it has then
 	best  uint64      // smallest distance to the log's floor so far, in sequences
-	tries uint8       // blocks read since then
+	tries uint8       // blocks read since then, no more than maxRounds
+	since uint32      // tick of it
 	end   fanout.End  // of a closing client
 }
 

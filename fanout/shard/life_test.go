@@ -300,7 +300,8 @@ func TestALateAnswerIsIgnored(t *testing.T) {
 	r.wantAlive(2)
 }
 
-// Blocks that never come nearer to the log end after some.
+// Blocks that never come nearer to the log end after some, and not before a stall's time:
+// a burst alone is no slowness.
 func TestBacklogWithoutProgressEnds(t *testing.T) {
 	r := newRig(t, Config{})
 	f := r.feed(fanout.LogConfig{WindowBytes: 64 << 10})
@@ -312,15 +313,20 @@ func TestBacklogWithoutProgressEnds(t *testing.T) {
 	block := &fanout.Block{Bytes: []byte("data: x\n\n"), Last: position(5, r.now)}
 	sub := f.live(1)
 	sub.Next, sub.Start = feed, fanout.Start{Block: block}
-	r.join(sub)
+	p := r.join(sub)
 	rounds := 0
 	for ; len(feed.done) > 0 && rounds < 100; rounds++ {
 		feed.answer(fanout.Start{Block: block}, nil)
 		r.step()
+		p.read(1 << 10)
 	}
-	if rounds != maxRounds {
-		t.Errorf("ended after %d rounds, want %d", rounds, maxRounds)
+	if rounds != 100 {
+		t.Fatalf("ended after %d rounds without any time passing", rounds)
 	}
+	r.pass(10 * time.Second)
+	r.wantAlive(1)
+	feed.answer(fanout.Start{Block: block}, nil)
+	r.step()
 	r.pass(1200 * time.Millisecond)
 	r.wantEnd(1, fanout.EndSlow)
 }

@@ -157,7 +157,9 @@ func (s *shard) skip(slot uint32, e *entry, x *extra) {
 	s.stats.gaps++
 }
 
-// maxRounds is how many blocks a client may read without coming nearer to the log.
+// maxRounds is how many blocks a client may read without coming nearer to the log, if
+// that takes it longer than a stall may: a burst grows the log by more than that many
+// blocks in no time, and who reads on through it is not slow.
 const maxRounds = 16
 
 // ask has the feed find where a client goes on that read its block, or that the log
@@ -179,15 +181,15 @@ func (s *shard) ask(slot uint32, e *entry, x *extra) {
 	}
 	switch {
 	case far < x.best || x.best == 0:
-		x.best, x.tries = far, 0
+		x.best, x.tries, x.since = far, 0, s.tick
 	default:
-		x.tries++
+		x.tries = min(x.tries+1, maxRounds)
 	}
 	if l.next == nil {
 		s.tell(slot, e, fanout.EndUnavailable)
 		return
 	}
-	if x.tries >= maxRounds {
+	if x.tries >= maxRounds && s.tick-x.since >= s.classes[e.class].stall {
 		s.shut(slot, e, fanout.EndSlow)
 		return
 	}
