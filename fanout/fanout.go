@@ -47,7 +47,9 @@ type Policy uint8
 const (
 	Drop    Policy = iota // close; the client resumes, nothing is lost
 	Backlog               // read the missed events from the broker
-	Latest                // tell a gap and go on at the newest event
+	// Latest tells a gap and goes on at the newest event, which is sent even if the feed is
+	// quiet: the gap names it, and Missed counts exactly those before it.
+	Latest
 )
 
 // Slow holds the limits that judge a reader. Zero values are replaced by the
@@ -67,6 +69,9 @@ type Start struct {
 	Cursor Cursor
 	Block  *Block
 	Offset int
+	// At is what lies before Cursor, if Held: an engine may get there only after the log
+	// gave the place up, and has to know what its reader has.
+	At Mark
 	// Gap holds encoded gateway events to send before anything else, nil = none.
 	Gap []byte
 }

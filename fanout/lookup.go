@@ -65,8 +65,22 @@ func (l *Log) FloorPos() broker.Position {
 // After finds where a reader goes on that has everything up to and including p.
 // The cursor is set for Exact only.
 func (l *Log) After(p broker.Position) (Cursor, Relation) {
+	m, r := l.after(p)
+	return m.Next, r
+}
+
+// after is After with what lies before the cursor, which is its Next.
+func (l *Log) after(p broker.Position) (Mark, Relation) {
 	l.mu.RLock()
 	defer l.mu.RUnlock()
+	c, r := l.find(p)
+	if r != Exact {
+		return Mark{}, r
+	}
+	return l.mark(c), r
+}
+
+func (l *Log) find(p broker.Position) (Cursor, Relation) {
 	start, n, floor := l.eraStart(), l.visible, l.eraFloor()
 	switch {
 	case p.Seq < floor.Seq || p.Seq == 0:
@@ -144,6 +158,11 @@ func (l *Log) Since(micros int64) (Cursor, bool) {
 func (l *Log) Mark(c Cursor) Mark {
 	l.mu.RLock()
 	defer l.mu.RUnlock()
+	return l.mark(c)
+}
+
+// mark is Mark for who holds mu.
+func (l *Log) mark(c Cursor) Mark {
 	if uint64(c) < l.floor {
 		return Mark{}
 	}
@@ -162,6 +181,34 @@ func (l *Log) Mark(c Cursor) Mark {
 		}
 	}
 	return m
+}
+
+// Newest is what lies before the newest event, so that who goes on there is sent it,
+// or before what a life without an event begins with.
+func (l *Log) Newest() Mark {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	start := l.eraStart()
+	for i := l.visible - 1; i >= start; i-- {
+		if !l.idx.at(i).control() {
+			return l.mark(Cursor(l.begin(i)))
+		}
+	}
+	return l.mark(Cursor(l.begin(min(start, l.visible))))
+}
+
+// end is what lies before the head.
+func (l *Log) end() Mark {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	return l.mark(Cursor(l.begin(l.visible)))
+}
+
+// oldest is what lies before the first byte held of the present life.
+func (l *Log) oldest() Mark {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	return l.mark(Cursor(l.begin(min(l.eraStart(), l.visible))))
 }
 
 // Boundary returns the greatest entry boundary ≤ limit with at most events events
@@ -193,22 +240,22 @@ func (l *Log) upTo(from, limit Cursor, events int) (to Cursor, n int, last broke
 	return Cursor(e.end), int(e.ord - base), e.pos(), true
 }
 
-// at finds where the event p begins.
-func (l *Log) at(p broker.Position) (Cursor, bool) {
+// at finds what lies before the event p.
+func (l *Log) at(p broker.Position) (Mark, bool) {
 	l.mu.RLock()
 	defer l.mu.RUnlock()
 	start, n := l.eraStart(), l.visible
 	if n <= start {
-		return 0, false
+		return Mark{}, false
 	}
 	i := start + sort.Search(n-start, func(i int) bool {
 		e := l.idx.at(start + i)
 		return e.seq >= p.Seq && !e.control()
 	})
 	if i >= n || l.idx.at(i).pos() != p {
-		return 0, false
+		return Mark{}, false
 	}
-	return Cursor(l.begin(i)), true
+	return l.mark(Cursor(l.begin(i))), true
 }
 
 // extent is what a log holds of its present life.

@@ -26,14 +26,24 @@ type spot struct {
 func (f *Feed) place(fr Framing) place { return place{f: f, fr: fr, log: f.logFor(fr)} }
 
 func (s place) cursor(c Cursor) spot {
-	return spot{start: Start{Cursor: c}, next: s.log.Mark(c).NextPos}
+	m := s.log.Mark(c)
+	m.Next = c
+	return s.mark(m)
+}
+
+// mark is the place behind what m says.
+func (s place) mark(m Mark) spot {
+	return spot{start: Start{Cursor: m.Next, At: m}, next: m.NextPos}
 }
 
 // end is the log's head: what follows it is yet to come.
-func (s place) end() spot { return spot{start: Start{Cursor: s.log.View().Head()}} }
+func (s place) end() spot {
+	m := s.log.end()
+	return spot{start: Start{Cursor: m.Next, At: m}}
+}
 
 // begin is the first byte that the log holds.
-func (s place) begin() spot { return s.cursor(s.log.extent().from) }
+func (s place) begin() spot { return s.mark(s.log.oldest()) }
 
 // found is an event in a block.
 type found struct {
@@ -85,12 +95,14 @@ func (s place) behind(ctx context.Context, e found) (found, error) {
 // are ever sent from a block.
 func (s place) spotAt(e found) spot {
 	p := e.fact().pos
-	if c, ok := s.log.at(p); ok {
-		return spot{start: Start{Cursor: c}, next: p}
+	if m, ok := s.log.at(p); ok {
+		return spot{start: Start{Cursor: m.Next, At: m}, next: p}
 	}
 	x := s.log.extent()
 	if p.Seq > x.last.Seq {
-		return spot{start: Start{Cursor: x.head}, next: p}
+		at := s.end()
+		at.next = p
+		return at
 	}
 	return spot{start: Start{Block: e.block.below(x.last.Seq + 1), Offset: e.block.begin(e.i)}, next: p}
 }

@@ -153,7 +153,10 @@ func (r *reader) start(s Start) {
 		}
 		return
 	}
-	m := r.s.Log.Mark(r.cursor)
+	m := s.At
+	if !m.Held {
+		m = r.s.Log.Mark(r.cursor)
+	}
 	r.ord = m.Ord
 	if m.Held && !m.Pos.IsZero() {
 		r.have = m.Pos
@@ -351,10 +354,13 @@ func (r *reader) tooSlow() {
 		r.end.Reason = EndSlow
 		return
 	}
-	head := r.s.Log.View().Head()
-	ord := r.s.Log.Mark(head).Ord
-	gap := AppendGap(nil, Gap{Reason: GapSlow, From: r.have, Missed: uint64(ord - r.ord)})
-	r.cursor, r.ord, r.softAt = head, ord, time.Time{}
+	to := r.s.Log.Newest()
+	missed := to.Ord - r.ord
+	if to.Next <= r.cursor || missed == 0 {
+		return // what it lacks is the newest event
+	}
+	gap := AppendGap(nil, Gap{Reason: GapSlow, From: r.have, To: to.NextPos, Missed: uint64(missed)})
+	r.cursor, r.ord, r.softAt = to.Next, to.Ord, time.Time{}
 	r.end.Gaps++
 	r.p.met.skipped()
 	r.write(r.framed(gap))

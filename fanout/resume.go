@@ -13,10 +13,10 @@ import (
 // holds. The spot is set unless the verdict is anchorReset, -Unknown or -Ahead.
 func (s place) find(ctx context.Context, p broker.Position) (at spot, v verdict, possible bool, err error) {
 	for range lagTries {
-		c, rel := s.log.After(p)
+		m, rel := s.log.after(p)
 		switch rel {
 		case Exact:
-			return s.cursor(c), anchorHeld, false, nil
+			return s.mark(m), anchorHeld, false, nil
 		case Reset:
 			return spot{}, anchorReset, true, nil
 		case Foreign:

@@ -63,6 +63,32 @@ func slowBacklog(t *testing.T, launch Launch, chunked bool) {
 	}
 }
 
+// oversize: one event above the whole window takes everything before it out of the log
+// while readers are in the middle of that; policy backlog loses nothing.
+func oversize(t *testing.T, launch Launch, chunked bool) {
+	w := newWorld(t, launch, chunked, worldConfig{Window: 256 << 10})
+	f := feedID("oversize")
+	w.publish(f, 1, 10)
+	backlog := func(s *fanout.Subscriber) { s.Slow = fanout.Slow{Policy: fanout.Backlog, Stall: generously} }
+	var readers []*client
+	for range 4 {
+		readers = append(readers, w.open(plan{want: fanout.Want{Feed: f, At: fanout.At{Kind: fanout.AtEarliest}}, tune: backlog}))
+	}
+	for _, size := range []int{70 << 10, 1, 900 << 10, 10, 1<<20 - 100, 200 << 10, 1<<20 - 100, 500} {
+		w.publish(f, 1, size)
+	}
+	readers = append(readers, w.open(plan{want: fanout.Want{Feed: f, At: fanout.At{Kind: fanout.AtEarliest}}, tune: backlog}))
+	want := retryLine + frames(w.stored(f))
+	for i, c := range readers {
+		if _, err := c.upTo(1, 9); err != nil {
+			t.Fatalf("reader %d: %v", i, err)
+		}
+		if string(c.raw) != want {
+			t.Errorf("reader %d: %s", i, part(string(c.raw), want))
+		}
+	}
+}
+
 // burst: far more than the window and than a few blocks comes faster than any reader
 // takes it. Who reads on is not slow: policy backlog cuts nobody.
 func burst(t *testing.T, launch Launch, chunked bool) {
@@ -81,11 +107,19 @@ func burst(t *testing.T, launch Launch, chunked bool) {
 	}
 }
 
+// slowLatest: the feed is quiet after the flood, and still its newest event comes, behind
+// a gap that says exactly what is missing.
 func slowLatest(t *testing.T, launch Launch, chunked bool) {
 	w := newWorld(t, launch, chunked, worldConfig{Window: 256 << 10})
 	c := w.stopped("latest", fanout.Slow{Policy: fanout.Latest, Lag: 64 << 10, SoftLag: 32 << 10, Stall: generously})
 	f := feedID("latest")
 	w.publish(f, flood, 1000)
+	ms := w.stored(f)
+	w.until("the log has the flood", func() bool {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		return w.plans[c.meta].log.Last() == ms[flood].Position
+	})
 	have, lastID, gaps := 1, "", 0
 	var gap struct {
 		Reason   string  `json:"reason"`
@@ -94,8 +128,8 @@ func slowLatest(t *testing.T, launch Launch, chunked bool) {
 		Possible bool    `json:"possible"`
 		Missed   int     `json:"missed"`
 	}
-	lastID = string(fanout.AppendID(nil, w.stored(f)[0].Position))
-	for more := true; have < w.published(f); {
+	lastID = string(fanout.AppendID(nil, ms[0].Position))
+	for have < len(ms) {
 		e, err := c.next()
 		if err != nil {
 			t.Fatalf("after %d: %v", have, err)
@@ -106,9 +140,8 @@ func slowLatest(t *testing.T, launch Launch, chunked bool) {
 				t.Fatalf("gap behind %s: %+v %v", lastID, e, err)
 			}
 			have += gap.Missed
-			if more {
-				more = false
-				w.publish(f, 5, 100) // what follows the gap
+			if have >= len(ms) || gap.To == nil || *gap.To != string(fanout.AppendID(nil, ms[have].Position)) {
+				t.Fatalf("%d events told or sent, gap %+v does not lead to the next", have, e)
 			}
 			continue
 		}

@@ -69,6 +69,7 @@ func Run(t *testing.T, launch Launch) {
 		{"bytes after the request", pipelined},
 		{"meters", meters},
 		{"large events", largeEvents},
+		{"an event larger than the window", oversize},
 		{"a burst far beyond the window", burst},
 		{"coalesce", coalesce},
 	} {

@@ -125,21 +125,27 @@ func (s *shard) join(j *joining) {
 // startAt places a client that is nowhere.
 func (s *shard) startAt(e *entry, x *extra, at fanout.Start) {
 	x.owe(at.Gap) // framed by the feed
-	x.then = thenGoOn
+	x.then, x.saved = thenGoOn, false
+	s.trail = trail{}
 	if at.Block != nil {
 		x.block, x.off = at.Block, at.Offset
 		e.events -= at.Block.MarkAt(at.Offset).Ord
 		return
 	}
 	x.block = nil
-	s.toLog(e, at.Cursor)
+	if !at.At.Held {
+		at.At = s.markAt(s.rosters[e.log], at.Cursor)
+	}
+	x.at, x.saved = at.At, at.At.Held
+	s.toLog(e, at.Cursor, at.At.Ord)
 }
 
-// toLog puts a client's cursor at c; fromLog makes its counts independent of the cursor.
-func (s *shard) toLog(e *entry, c fanout.Cursor) {
+// toLog puts a client's cursor at c, before which there are ord events; fromLog makes its
+// counts independent of the cursor.
+func (s *shard) toLog(e *entry, c fanout.Cursor, ord uint32) {
 	e.cursor = c
 	e.extra -= uint64(c)
-	e.events -= s.ordAt(s.rosters[e.log], c)
+	e.events -= ord
 }
 
 func (s *shard) fromLog(e *entry, m fanout.Mark) {
@@ -260,6 +266,9 @@ func (s *shard) sendExtra(slot uint32, e *entry, budget *int) bool {
 	case x.block != nil:
 		return s.sendBlock(slot, e, x, budget)
 	}
+	if x.saved {
+		s.trail = trail{ref{slot, e.gen}, e.cursor, fanout.Sent{At: x.at, Then: x.at}}
+	}
 	s.freeExtra(slot, e)
 	return true
 }
@@ -268,8 +277,10 @@ func (s *shard) sendExtra(slot uint32, e *entry, budget *int) bool {
 func (s *shard) sendOwed(slot uint32, e *entry, x *extra, budget *int) bool {
 	b := x.owed[:min(len(x.owed), turnBytes)]
 	own := len(b)
+	var v fanout.View
 	if own == len(x.owed) && x.then == thenGoOn && x.block == nil && e.flags&flagMetered == 0 {
-		if log, held := s.rosters[e.log].log.View().Bytes(e.cursor, turnBytes-own); held && len(log) > 0 {
+		v = s.rosters[e.log].log.View()
+		if log, held := v.Bytes(e.cursor, turnBytes-own); held && len(log) > 0 {
 			b = append(append(s.scratch[:0], b...), log...)
 		}
 	}
@@ -287,7 +298,7 @@ func (s *shard) sendOwed(slot uint32, e *entry, x *extra, budget *int) bool {
 		x.half = false
 	}
 	if n > own || errno != 0 || n < len(b) {
-		return s.accepted(slot, e, b[own:], max(0, n-own), errno)
+		return s.accepted(slot, e, v, b[own:], max(0, n-own), errno)
 	}
 	return true
 }
@@ -320,23 +331,18 @@ func (s *shard) sendLog(slot uint32, e *entry, budget *int) bool {
 		sent := s.ordAt(l, from+fanout.Cursor(n)) - s.ordAt(l, from)
 		s.slab.meter(slot).Give(granted - int(sent))
 	}
-	return s.accepted(slot, e, b, n, errno)
+	return s.accepted(slot, e, v, b, n, errno)
 }
 
-// accepted books n log bytes of b that the kernel took, and what it did not.
-func (s *shard) accepted(slot uint32, e *entry, b []byte, n int, errno syscall.Errno) bool {
+// accepted books n log bytes of b, from v, that the kernel took, and what it did not.
+func (s *shard) accepted(slot uint32, e *entry, v fanout.View, b []byte, n int, errno syscall.Errno) bool {
 	if n < len(b) || errno != 0 {
-		s.fellShort(slot, e, n, errno)
+		s.fellShort(slot, e, v, n, errno)
 		return false
 	}
-	if n == 0 {
-		return true
+	if n > 0 {
+		s.move(slot, e, v, n)
 	}
-	l := s.rosters[e.log]
-	s.stats.events += uint64(s.ordAt(l, e.cursor+fanout.Cursor(n)) - s.ordAt(l, e.cursor))
-	s.stats.bytes += uint64(n)
-	e.cursor += fanout.Cursor(n)
-	e.sent = s.tick
 	return true
 }
 
@@ -347,9 +353,7 @@ func (s *shard) caughtUp(slot uint32, e *entry) {
 	e.flags &^= flagSlow
 	e.soft = 0
 	l := s.rosters[e.log]
-	if e.cursor != l.known && !l.running && !l.queued && !l.latched.Load() { // nobody stands elsewhere
-		l.know(e.cursor, s.markAt(l, e.cursor))
-	}
+	l.note(e.cursor, s.standing(slot, e))
 	if l.ended != "" {
 		s.tell(slot, e, l.ended)
 	}

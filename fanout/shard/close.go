@@ -166,24 +166,12 @@ func (s *shard) restOfEntry(slot uint32, e *entry) ([]byte, bool) {
 		if x.block != nil {
 			return append(b, x.block.Bytes[x.off:int(x.block.MarkAt(x.off).Next)]...), true
 		}
-		if x.then != thenGoOn {
+		if x.then != thenGoOn || x.saved {
 			return b, true
 		}
 	}
-	l := s.rosters[e.log]
-	v := l.log.View()
-	if e.cursor == v.Head() || e.cursor == l.known {
-		return b, true
-	}
-	m := l.log.Mark(e.cursor)
-	if !m.Held {
-		return b, false
-	}
-	if m.Next == e.cursor {
-		return b, true
-	}
-	rest, held := v.Bytes(e.cursor, int(m.Next-e.cursor))
-	return append(b, rest...), held
+	sent, known := s.sentTo(slot, e)
+	return append(b, sent.Rest...), known
 }
 
 // sentRest books what restOfEntry gave: n bytes.
@@ -228,7 +216,7 @@ func (s *shard) endOf(slot uint32, e *entry, r fanout.Reason) fanout.End {
 		}
 		events += m.Ord
 	default:
-		m = s.standing(l, e.cursor)
+		m = s.standing(slot, e)
 		if !m.Held && x != nil && x.saved {
 			m = x.at
 		}

@@ -3,6 +3,7 @@
 package shard
 
 import (
+	"cmp"
 	"slices"
 	"sync/atomic"
 	"syscall"
@@ -38,8 +39,56 @@ type roster struct {
 	began   time.Time     // of the running pass
 	warm    time.Time     // from when on the next pass may begin
 	seen    fanout.Cursor // head as the running pass knows it
-	known   fanout.Cursor // where live members stand unless they moved since,
-	mark    fanout.Mark   // looked up then: it may be trimmed when it is needed
+	stands  []stand       // where live members may be, ascending
+	low     fanout.Cursor // head when the pass before began: none of them is below
+}
+
+// stand is a head that live members reached, and what lies before it, looked up when it
+// was reached: the log may have given it up when it is needed.
+type stand struct {
+	cursor fanout.Cursor
+	mark   fanout.Mark
+}
+
+// maxStands bounds stands: more quanta than two passes over a million members take.
+// Who stands at one that is given up is taken for lost when it is overrun.
+const maxStands = 16 << 10
+
+// note remembers a head and what lies before it. Heads only grow.
+func (l *roster) note(c fanout.Cursor, m fanout.Mark) {
+	if n := len(l.stands); !m.Held || n > 0 && l.stands[n-1].cursor >= c {
+		return
+	}
+	if len(l.stands) == maxStands {
+		l.stands = slices.Delete(l.stands, 0, maxStands/2)
+	}
+	l.stands = append(l.stands, stand{c, m})
+}
+
+// stand returns what lies before a noted head.
+func (l *roster) stand(c fanout.Cursor) (fanout.Mark, bool) {
+	i, ok := slices.BinarySearchFunc(l.stands, c, func(s stand, c fanout.Cursor) int { return cmp.Compare(s.cursor, c) })
+	if !ok {
+		return fanout.Mark{}, false
+	}
+	return l.stands[i].mark, true
+}
+
+// look returns the log as it is, its head noted. An appender that trims a head between
+// the two look-ups has moved on by a whole window: it is looked at again.
+func (l *roster) look() fanout.View {
+	v := l.log.View()
+	for range 16 {
+		if n := len(l.stands); n > 0 && l.stands[n-1].cursor == v.Head() {
+			break
+		}
+		if m := l.log.Mark(v.Head()); m.Held {
+			l.note(v.Head(), m)
+			break
+		}
+		v = l.log.View()
+	}
+	return v
 }
 
 // Wake queues the log for a pass. The appender calls it after each publish.
@@ -174,12 +223,15 @@ func (s *shard) beginPass(l *roster) {
 		l.offset = 0
 	}
 	l.visit, l.left = l.offset, n
+	gone, _ := slices.BinarySearchFunc(l.stands, l.low, func(s stand, c fanout.Cursor) int { return cmp.Compare(s.cursor, c) })
+	l.stands = slices.Delete(l.stands, 0, gone)
+	l.low = l.look().Head()
 }
 
 // pass sends to the next members what they lack. Each quantum reads the head anew: who
 // is not reached yet gets newer events in the same send.
 func (s *shard) pass(l *roster, sends, visits *int) {
-	v := l.log.View()
+	v := l.look()
 	head := v.Head()
 	l.seen = head
 	var bytes []byte // what a member at from lacks
@@ -219,17 +271,20 @@ func (s *shard) pass(l *roster, sends, visits *int) {
 		}
 		n, errno := send(e.fd, bytes)
 		s.stats.sends++
-		if n == len(bytes) && errno == 0 {
-			e.cursor += fanout.Cursor(n)
+		if n == len(bytes) && errno == 0 && e.cursor+fanout.Cursor(n) == head {
+			e.cursor = head
 			e.sent = s.tick
 			s.stats.bytes += uint64(n)
 			s.stats.events += uint64(events)
-			if e.cursor < head {
-				s.later(slot, e)
-			}
 			continue
 		}
-		s.fellShort(slot, e, n, errno)
+		if n == len(bytes) && errno == 0 {
+			s.move(slot, e, v, n)
+			s.save(slot, e)
+			s.later(slot, e)
+			continue
+		}
+		s.fellShort(slot, e, v, n, errno)
 		if l.gone {
 			return
 		}
@@ -237,13 +292,9 @@ func (s *shard) pass(l *roster, sends, visits *int) {
 }
 
 // fellShort handles a send of log bytes that the kernel did not take whole.
-func (s *shard) fellShort(slot uint32, e *entry, n int, errno syscall.Errno) {
+func (s *shard) fellShort(slot uint32, e *entry, v fanout.View, n int, errno syscall.Errno) {
 	if n > 0 {
-		before := s.ordAt(s.rosters[e.log], e.cursor)
-		e.cursor += fanout.Cursor(n)
-		e.sent = s.tick
-		s.stats.bytes += uint64(n)
-		s.stats.events += uint64(s.ordAt(s.rosters[e.log], e.cursor) - before)
+		s.move(slot, e, v, n)
 	}
 	if errno != 0 && errno != syscall.EAGAIN {
 		s.broken(slot, errno)
@@ -256,9 +307,9 @@ func (s *shard) fellShort(slot uint32, e *entry, n int, errno syscall.Errno) {
 func (s *shard) endPass(l *roster) {
 	l.running = false
 	s.stats.passes++
-	l.know(l.seen, l.log.Mark(l.seen))
 	now := time.Now()
-	s.metrics.pass(now.Sub(l.began), now.UnixMicro()-l.mark.Pos.Micros, !l.mark.Pos.IsZero())
+	m, _ := l.stand(l.seen)
+	s.metrics.pass(now.Sub(l.began), now.UnixMicro()-m.Pos.Micros, !m.Pos.IsZero())
 	if l.ended == "" && l.log.Closed() {
 		l.ended = l.log.Ended()
 		l.endAt = 0
@@ -278,20 +329,67 @@ func (s *shard) endPass(l *roster) {
 	}
 }
 
-// know remembers what lies before c, for who stands there when it is trimmed.
-func (l *roster) know(c fanout.Cursor, m fanout.Mark) {
-	if m.Held {
-		l.known, l.mark = c, m
+// trail is what is known of the client that was sent log bytes last: its place as of
+// its cursor, which the log may have given up by now.
+type trail struct {
+	ref
+	cursor fanout.Cursor
+	sent   fanout.Sent
+}
+
+// move books n log bytes that the kernel took out of v. Where the client stands then is
+// looked up at once, or read from the bytes if the log was faster.
+func (s *shard) move(slot uint32, e *entry, v fanout.View, n int) {
+	l, from := s.rosters[e.log], s.standing(slot, e)
+	e.cursor += fanout.Cursor(n)
+	e.sent = s.tick
+	s.stats.bytes += uint64(n)
+	at := s.markAt(l, e.cursor)
+	sent, ok := fanout.Sent{At: at, Then: at}, at.Held
+	if ok && at.Next > e.cursor {
+		var held bool
+		sent.Rest, held = v.Bytes(e.cursor, int(at.Next-e.cursor))
+		sent.Then = s.markAt(l, at.Next)
+		ok = held && sent.Then.Held
+	}
+	if !ok && from.Held && from.Next == e.cursor-fanout.Cursor(n) {
+		sent, ok = from.Past(v, n, framingOf(e))
+	}
+	s.trail = trail{}
+	if ok {
+		s.trail = trail{ref{slot, e.gen}, e.cursor, sent}
+	}
+	if from.Held && ok {
+		s.stats.events += uint64(sent.At.Ord - from.Ord)
+	}
+	if e.flags&flagExtra != 0 {
+		s.side[slot].saved = false
 	}
 }
 
-// standing returns what lies before a cursor, from memory if the log has forgotten.
-func (s *shard) standing(l *roster, c fanout.Cursor) fanout.Mark {
-	m := s.markAt(l, c)
-	if !m.Held && c == l.known {
-		return l.mark
+// standing returns what a client has, as remembered when it came to its cursor, else as
+// the log says.
+func (s *shard) standing(slot uint32, e *entry) fanout.Mark {
+	if t := &s.trail; t.slot == slot && t.gen == e.gen && t.cursor == e.cursor {
+		return t.sent.At
 	}
-	return m
+	if e.flags&flagExtra != 0 {
+		if x := s.side[slot]; x.saved && !x.half {
+			return x.at
+		}
+	}
+	l := s.rosters[e.log]
+	if m, ok := l.stand(e.cursor); ok {
+		return m
+	}
+	return s.markAt(l, e.cursor)
+}
+
+func framingOf(e *entry) fanout.Framing {
+	if e.flags&flagChunked != 0 {
+		return fanout.Chunked
+	}
+	return fanout.Identity
 }
 
 // endLogs ends the members of closed logs once they have everything. Who is still

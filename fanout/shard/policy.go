@@ -20,34 +20,41 @@ func (s *shard) save(slot uint32, e *entry) {
 		return
 	}
 	if e.flags&flagExtra != 0 {
-		x := s.side[slot]
-		if x.block != nil || x.then != thenGoOn {
+		if x := s.side[slot]; x.block != nil || x.then != thenGoOn || x.saved {
 			return
 		}
-		x.saved = false
 	}
-	l := s.rosters[e.log]
-	m := s.standing(l, e.cursor)
-	if !m.Held {
+	sent, known := s.sentTo(slot, e)
+	if !known {
 		return
 	}
-	rest := int(m.Next - e.cursor)
 	x := s.extra(slot, e)
-	if rest > 0 {
-		b, held := l.log.View().Bytes(e.cursor, rest)
-		if !held || len(b) != rest {
-			return
-		}
+	if rest := len(sent.Rest); rest > 0 {
 		if x.half = true; rest > maxOwed {
-			x.owed = b
+			x.owed = sent.Rest
 		} else {
-			x.owe(b)
+			x.owe(sent.Rest)
 		}
 		e.cursor += fanout.Cursor(rest)
 		e.extra -= uint64(rest)
-		m = s.markAt(l, e.cursor)
 	}
-	x.saved, x.at = true, m
+	x.saved, x.at = true, sent.Then
+}
+
+// sentTo is where a client stands, with the rest of the entry it is in.
+func (s *shard) sentTo(slot uint32, e *entry) (fanout.Sent, bool) {
+	if t := &s.trail; t.slot == slot && t.gen == e.gen && t.cursor == e.cursor {
+		return t.sent, true
+	}
+	l, m := s.rosters[e.log], s.standing(slot, e)
+	sent := fanout.Sent{At: m, Then: m}
+	if !m.Held || m.Next <= e.cursor {
+		return sent, m.Held
+	}
+	var held bool
+	sent.Rest, held = l.log.View().Bytes(e.cursor, int(m.Next-e.cursor))
+	sent.Then = s.markAt(l, m.Next)
+	return sent, held && sent.Then.Held
 }
 
 // checkWatched judges every blocked client, once per tick.
@@ -136,23 +143,24 @@ func (s *shard) slow(slot uint32, e *entry) {
 	}
 }
 
-// skip lets a client go on behind the newest event, told of what it misses. It runs
-// once the client can take bytes again, so the newest event is that of now.
+// skip lets a client go on at the newest event, told of what it misses before. It runs
+// once the client can take bytes again, so the newest event is that of now. It is sent:
+// on a feed that went quiet the client would not learn the newest state for long.
 func (s *shard) skip(slot uint32, e *entry, x *extra) {
 	x.then = thenGoOn
-	log := s.rosters[e.log].log
-	head := log.View().Head()
-	at := log.Mark(head)
-	missed := at.Ord - x.at.Ord
-	if head <= e.cursor || missed == 0 {
-		return // it has all there is
+	to := s.rosters[e.log].log.Newest()
+	missed := to.Ord - x.at.Ord
+	if to.Next <= e.cursor || missed == 0 {
+		return // what it lacks is the newest event
 	}
-	gap := fanout.AppendGap(nil, fanout.Gap{Reason: fanout.GapSlow, From: x.at.Pos, Missed: uint64(missed)})
+	gap := fanout.AppendGap(nil, fanout.Gap{Reason: fanout.GapSlow, From: x.at.Pos, To: to.NextPos, Missed: uint64(missed)})
 	x.owe(appendFramed(nil, gap, e.flags))
-	x.saved = false
-	e.extra -= uint64(head - e.cursor)
+	e.extra -= uint64(to.Next - e.cursor)
 	e.events -= missed
-	e.cursor = head
+	e.cursor = to.Next
+	to.Pos = x.at.Pos // what it has, should it have to skip again before it is sent more
+	x.at, x.saved = to, true
+	s.trail = trail{}
 	s.gaps[slot]++
 	s.stats.gaps++
 }
@@ -193,12 +201,8 @@ func (s *shard) ask(slot uint32, e *entry, x *extra) {
 		s.shut(slot, e, fanout.EndSlow)
 		return
 	}
-	framing := fanout.Identity
-	if e.flags&flagChunked != 0 {
-		framing = fanout.Chunked
-	}
 	gen := e.gen
-	l.next.ResumeAsync(x.at.Pos, framing, func(at fanout.Start, err error) {
+	l.next.ResumeAsync(x.at.Pos, framingOf(e), func(at fanout.Start, err error) {
 		s.in.put(message{answer: &answer{slot: slot, gen: gen, start: at, err: err}})
 	})
 }
@@ -222,10 +226,9 @@ func (s *shard) answered(a *answer) {
 	if len(a.start.Gap) > 0 {
 		s.gaps[a.slot]++
 	}
-	x.at.Pos = pos
-	if x.block == nil {
-		x.at = s.markAt(s.rosters[e.log], e.cursor)
-		x.saved = x.at.Held
+	if x.block != nil {
+		x.at.Pos = pos
+	} else {
 		if !x.saved { // trimmed meanwhile
 			x.at = fanout.Mark{Pos: pos, Ord: x.at.Ord, Held: true}
 			x.then = thenAsk
@@ -274,7 +277,7 @@ func (s *shard) sendBlock(slot uint32, e *entry, x *extra, budget *int) bool {
 	if n == len(b) && errno == 0 {
 		return true
 	}
-	s.fellShort(slot, e, 0, errno)
+	s.fellShort(slot, e, fanout.View{}, 0, errno)
 	return false
 }
 

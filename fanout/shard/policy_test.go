@@ -112,6 +112,7 @@ func TestPolicyLatestTellsExactlyWhatIsSkipped(t *testing.T) {
 			f.event(700)
 			r.pass(100 * time.Millisecond)
 		}
+		newest := position(f.seq, r.now.Add(-100*time.Millisecond))
 		r.all(p)
 		tail := f.event(20)
 		r.step()
@@ -124,16 +125,16 @@ func TestPolicyLatestTellsExactlyWhatIsSkipped(t *testing.T) {
 		if n < 3 || entries[n-1]+"\n\n" != tail && entries[n-1] != strings.TrimSuffix(tail, "\n\n") {
 			t.Fatalf("framing %d: last of %d entries is %q, want %q", framing, n, entries[n-1], tail)
 		}
-		before := n - 2 // events sent whole before the gap
-		gap := entries[n-2]
-		want := string(fanout.AppendGap(nil, fanout.Gap{Reason: fanout.GapSlow, Missed: uint64(1010 - before), From: position(uint64(before), time.Unix(1_800_000_000, 0))}))
+		before := n - 3 // events sent whole before the gap; behind it the newest of then, and the tail
+		gap := entries[n-3]
+		want := string(fanout.AppendGap(nil, fanout.Gap{Reason: fanout.GapSlow, Missed: uint64(1009 - before), From: position(uint64(before), time.Unix(1_800_000_000, 0)), To: newest}))
 		wantBytes(t, gap, want)
 		r.wantAlive(1)
 		p.close()
 		r.step()
 		end := r.wantEnd(1, fanout.EndClient)
-		if end.Gaps != 1 || end.Events != uint64(before+1) || end.Last.Seq != 1011 || end.Bytes != uint64(p.got.Len()) {
-			t.Errorf("framing %d: end %+v, want 1 gap, %d events, %d bytes", framing, end, before+1, p.got.Len())
+		if end.Gaps != 1 || end.Events != uint64(before+2) || end.Last.Seq != 1011 || end.Bytes != uint64(p.got.Len()) {
+			t.Errorf("framing %d: end %+v, want 1 gap, %d events, %d bytes", framing, end, before+2, p.got.Len())
 		}
 	}
 }
@@ -199,12 +200,13 @@ func TestABurstLargerThanTheWindowIsTold(t *testing.T) {
 	}
 	from := position(1, r.now)
 	r.s.mark = markCache{} // as if other logs had been looked at
+	newest := ""
 	for range 1000 {
-		f.event(700)
+		newest = f.event(700)
 	}
 	r.step()
 	for _, p := range peers {
-		wantBytes(t, r.all(p), string(fanout.AppendGap(nil, fanout.Gap{Reason: fanout.GapSlow, From: from, Missed: 1000})))
+		wantBytes(t, r.all(p), string(fanout.AppendGap(nil, fanout.Gap{Reason: fanout.GapSlow, From: from, To: position(1001, r.now), Missed: 999}))+newest)
 	}
 }
 

@@ -69,6 +69,7 @@ type shard struct {
 	scratch   []byte
 	trash     []byte
 	mark      markCache
+	trail     trail
 	gaps      map[uint32]uint32 // slot → gaps told
 
 	messages   []message

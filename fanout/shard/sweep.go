@@ -76,7 +76,7 @@ func (s *shard) beat(slot uint32, e *entry) {
 		e.extra += uint64(n)
 		s.extra(slot, e).owe(s.scratch[n:])
 	}
-	s.fellShort(slot, e, 0, errno)
+	s.fellShort(slot, e, fanout.View{}, 0, errno)
 }
 
 func (s *shard) betweenEntries(slot uint32, e *entry) bool {
@@ -91,11 +91,7 @@ func (s *shard) betweenEntries(slot uint32, e *entry) bool {
 			return true
 		}
 	}
-	l := s.rosters[e.log]
-	if e.cursor == l.known || e.cursor == l.log.View().Head() {
-		return true
-	}
-	m := l.log.Mark(e.cursor)
+	m := s.standing(slot, e)
 	return m.Held && m.Next == e.cursor
 }
 
