@@ -104,7 +104,8 @@ type Hub struct {
 	stop context.CancelFunc
 	work sync.WaitGroup // background work
 
-	started chan struct{} // closed by Run once Join works
+	started     chan struct{} // closed by Run once Join works
+	demandMoved chan struct{} // the list of demand is to be sent soon; capacity 1
 
 	mu     sync.Mutex // guards all below; taken before Feed.mu
 	lanes  []*lane    // set by Run
@@ -127,7 +128,7 @@ func NewHub(cfg HubConfig, deps HubDeps) (*Hub, error) {
 		cfg: cfg, newLive: deps.NewLive, direct: deps.Direct, bus: deps.Bus, logger: deps.Logger,
 		repairs: newTurns(repairsAtOnce), opens: newTurns(opensAtOnce), feeds: map[broker.FeedID]*Feed{},
 	}
-	h.started = make(chan struct{})
+	h.started, h.demandMoved = make(chan struct{}), make(chan struct{}, 1)
 	h.base, h.stop = context.WithCancel(context.Background())
 	h.met = newMetrics(deps.Registerer, h)
 	h.times = times{direct: deps.Direct, turns: newTurns(cfg.Fetches)}
@@ -276,7 +277,9 @@ func (h *Hub) hold(w *Want) (*Feed, error) {
 		// Its owner may have closed it while it lingered here.
 		h.spawn(func(ctx context.Context) { f.request(ctx) })
 	}
-	f.refs++
+	if f.refs++; f.refs == 1 {
+		h.moveDemand(f)
+	}
 	f.linger = max(f.linger, h.lingerOf(w))
 	return f, nil
 }
@@ -318,6 +321,7 @@ func (h *Hub) release(f *Feed) {
 	f.refs--
 	if f.refs == 0 {
 		f.idle = time.Now()
+		h.moveDemand(f)
 		if f.linger == 0 && f.opened {
 			h.drop(f, EndUnavailable)
 		}

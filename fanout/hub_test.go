@@ -2,6 +2,7 @@ package fanout
 
 import (
 	"errors"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -392,6 +393,68 @@ func TestDemandIsListedAndLingers(t *testing.T) {
 		}
 		again.Release()
 		always.Release()
+		stop()
+		r.close()
+	})
+}
+
+// Who comes and goes between two regular lists is announced, first and last alike, and
+// those who do so all the time cannot make the lists many.
+func TestDemandThatMovesIsAnnouncedSoon(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, brokertest.NewMemory(t), HubConfig{Linger: time.Second})
+		type heard struct {
+			after time.Duration
+			feeds int
+		}
+		var lists []heard
+		var began time.Time
+		stop, err := r.b.Bus().Subscribe(broker.SubjectDemandList, func(_ string, body []byte, _ func([]byte) error) {
+			var l broker.DemandList
+			r.decode(body, &l)
+			lists = append(lists, heard{time.Since(began), len(l.Feeds)})
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		visit := func(stay time.Duration) {
+			j := r.join(Want{Feed: testFeed("a"), OnDemand: true, Demand: broker.Demand{API: "test", Path: "/a"}})
+			time.Sleep(stay)
+			j.Release()
+		}
+		for _, c := range []struct {
+			name string
+			stay time.Duration
+			want []int // feeds in the lists of the next 2.5 s
+		}{
+			{"gone before a list is sent", 50 * time.Millisecond, []int{0}},
+			{"gone before the next regular list", 500 * time.Millisecond, []int{1, 0}},
+		} {
+			time.Sleep(20 * time.Second)
+			synctest.Wait()
+			lists, began = nil, time.Now()
+			visit(c.stay)
+			time.Sleep(2500*time.Millisecond - c.stay)
+			synctest.Wait()
+			var got []int
+			for _, l := range lists {
+				got = append(got, l.feeds)
+			}
+			if !slices.Equal(got, c.want) {
+				t.Errorf("%s: lists %+v, want %v feeds", c.name, lists, c.want)
+			}
+		}
+		time.Sleep(20 * time.Second)
+		synctest.Wait()
+		lists = nil
+		for range 100 {
+			visit(50 * time.Millisecond)
+			time.Sleep(50 * time.Millisecond)
+		}
+		synctest.Wait()
+		if n := len(lists); n < 5 || n > 13 {
+			t.Errorf("%d lists in 10 s of coming and going", n)
+		}
 		stop()
 		r.close()
 	})
