@@ -345,3 +345,28 @@ func TestClosingManyIsLinear(t *testing.T) {
 		s.slab.release(slot)
 	}
 }
+
+// A log that is published to and closed while a pass runs ends everybody: who was behind
+// when the ends began is looked at again after the next pass.
+func TestAFeedThatEndsWithinAPassEndsAll(t *testing.T) {
+	const members = turnSends + 50
+	r := newRig(t, Config{})
+	f := r.feed(fanout.LogConfig{})
+	var peers []*peer
+	for i := range members {
+		peers = append(peers, r.join(f.live(uint32(i))))
+	}
+	f.event(10)
+	r.s.turn(r.now)
+	if n := r.s.rosters[0].left; n == 0 || !r.s.rosters[0].running {
+		t.Fatalf("the pass is over, %d left", n)
+	}
+	f.event(10)
+	f.log.Close("topic-deleted")
+	r.step()
+	r.pass(2 * time.Second)
+	for i, p := range peers {
+		wantBytes(t, r.all(p), f.all.String()+"end: topic-deleted\n\n")
+		r.wantEnd(uint32(i), "topic-deleted")
+	}
+}

@@ -312,11 +312,13 @@ func (s *shard) endPass(l *roster) {
 	s.metrics.pass(now.Sub(l.began), now.UnixMicro()-m.Pos.Micros, !m.Pos.IsZero())
 	if l.ended == "" && l.log.Closed() {
 		l.ended = l.log.Ended()
-		l.endAt = 0
 	}
-	if l.ended != "" && !l.leaving {
-		l.leaving = true
-		s.ending.push(l)
+	if l.ended != "" {
+		l.endAt = 0 // who was behind when it was looked at may have everything now
+		if !l.leaving {
+			l.leaving = true
+			s.ending.push(l)
+		}
 	}
 	if s.cfg.Coalesce > 0 {
 		l.cool, l.warm = true, l.began.Add(s.cfg.Coalesce)
