@@ -17,7 +17,8 @@ type Block struct {
 	index []blockEntry
 	// The block holds every event of the feed with a sequence in [from, to).
 	from, to uint64
-	more     bool // when it was read the store held events from to on
+	life     uint64 // of the feed, when it was read
+	more     bool   // when it was read the store held events from to on
 }
 
 type blockEntry struct {
@@ -87,11 +88,35 @@ func (b *Block) below(seq uint64) *Block {
 	for n > 0 && b.index[n-1].told { // a gap before the first one left out
 		n--
 	}
-	c := &Block{Bytes: b.Bytes[:b.begin(n):b.begin(n)], index: b.index[:n:n], from: b.from, to: seq, more: true}
+	c := &Block{Bytes: b.Bytes[:b.begin(n):b.begin(n)], index: b.index[:n:n], from: b.from, to: seq, life: b.life, more: true}
 	if n > 0 {
 		c.Last = b.index[n-1].pos
 	}
 	return c
+}
+
+// meet returns the part of b that ends where c, which begins in or behind b, begins.
+// same is false if the two disagree on the first event of c. They must overlap to
+// know; where they would only touch, b is cut one event shorter, so that who reads
+// on reads into c.
+func (b *Block) meet(c *Block) (joined *Block, same bool) {
+	if b.to < c.from {
+		return b, true
+	}
+	i, k := b.first(c.from), c.first(c.from)
+	switch {
+	case i < len(b.index) && k < len(c.index):
+		same = b.index[i].pos == c.index[k].pos
+	case i < len(b.index):
+		same = b.index[i].pos.Seq >= c.to
+	case b.to > c.from && k < len(c.index):
+		same = c.index[k].pos.Seq >= b.to
+	case b.events() > 1:
+		return b.below(b.Last.Seq), true
+	default:
+		same = true
+	}
+	return b.below(c.from), same
 }
 
 // MarkAt looks an offset up. Before the first event Pos is zero: the reader keeps

@@ -3,11 +3,13 @@ package fanout
 import (
 	"container/list"
 	"context"
+	"errors"
 	"fmt"
 	"math/bits"
 	"slices"
 	"sort"
 	"sync"
+	"sync/atomic"
 
 	"sluice/internal/broker"
 )
@@ -40,6 +42,7 @@ type blockSet struct {
 	key     blockKey
 	blocks  []*cached // by from
 	pending []*fetch
+	life    *atomic.Uint64
 	span    uint64 // sequences that about one block's worth of events takes; 0 = not known yet
 }
 
@@ -54,7 +57,7 @@ type fetch struct {
 	done  chan struct{}
 	block *Block // set before done is closed
 	err   error
-	gone  bool // the feed was dropped meanwhile: not to be cached
+	gone  bool // its row was dropped meanwhile: not to be kept
 }
 
 func newBlockCache(d broker.Direct, fetches int, limit int64, met *metrics, spawn func(func(context.Context)) bool) *blockCache {
@@ -64,14 +67,16 @@ func newBlockCache(d broker.Direct, fetches int, limit int64, met *metrics, spaw
 
 // at returns the block that covers seq. A block whose range ends at or below seq
 // says that nothing was stored at seq or above it. hint is the feed's sequences per
-// event as far as known, 0 = unknown.
-func (c *blockCache) at(ctx context.Context, f broker.FeedID, fr Framing, seq, hint uint64) (*Block, error) {
+// event as far as known, 0 = unknown. life counts the feed's lives: blocks of
+// different ones have no seam. errOtherLife: a new life was found, begin again.
+func (c *blockCache) at(ctx context.Context, f broker.FeedID, life *atomic.Uint64, fr Framing, seq, hint uint64) (*Block, error) {
 	key := blockKey{f, fr}
+	seq = max(seq, 1)
 	for {
 		c.mu.Lock()
 		s := c.sets[key]
 		if s == nil {
-			s = &blockSet{key: key}
+			s = &blockSet{key: key, life: life}
 			c.sets[key] = s
 		}
 		if s.span == 0 && hint > 0 {
@@ -102,31 +107,57 @@ func (c *blockCache) at(ctx context.Context, f broker.FeedID, fr Framing, seq, h
 		if p.err != nil {
 			return nil, p.err
 		}
+		if p.gone { // what it read may be of the life before
+			continue
+		}
 		if b := p.block; b.from <= seq && (seq < b.to || !b.more) {
 			return b, nil
 		}
 	}
 }
 
-// fetch reads one block and files it.
+// fetch reads one block and files it. The store may have been restored since its
+// neighbours were read, so a seam is made only where both sides hold one and the
+// same event: else the older side is given up.
 func (c *blockCache) fetch(ctx context.Context, s *blockSet, p *fetch) {
-	b, err := c.read(ctx, s.key, p.from)
+	c.mu.Lock()
+	before, life := s.endingAt(p.from), s.life.Load()
+	c.mu.Unlock()
+	b, err := c.read(ctx, s.key, p.from, before)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	defer close(p.done)
 	s.finish(p)
 	if p.err = err; err != nil {
+		if errors.Is(err, errOtherLife) {
+			s.life.Add(1)
+			c.clear(s)
+		}
 		c.forget(s)
 		return
 	}
+	b.life = life
 	s.learn(b)
 	i := sort.Search(len(s.blocks), func(i int) bool { return s.blocks[i].from > p.from })
-	if i < len(s.blocks) { // rows join: what another holds is not held twice
-		b = b.below(s.blocks[i].from)
+	if i < len(s.blocks) {
+		joined, same := b.meet(s.blocks[i].Block)
+		if same {
+			b = joined
+		} else {
+			b.life = s.life.Add(1)
+			c.clear(s)
+			i = 0
+		}
 	}
 	p.block = b
 	if b.to == b.from || p.gone || i > 0 && s.blocks[i-1].to > b.from {
 		c.forget(s)
+		return
+	}
+	if c.sets[s.key] == nil { // cleared just now
+		c.sets[s.key] = s
+	}
+	if c.sets[s.key] != s {
 		return
 	}
 	e := &cached{Block: b, set: s}
@@ -136,15 +167,36 @@ func (c *blockCache) fetch(ctx context.Context, s *blockSet, p *fetch) {
 	c.evict(c.limit)
 }
 
-func (c *blockCache) read(ctx context.Context, k blockKey, from uint64) (*Block, error) {
+var errOtherLife = errors.New("the store has another event at a known place")
+
+// read reads the block that begins at from. before is the last event of the block
+// that ends there, zero = none: it is read again, to see that it is still the same.
+func (c *blockCache) read(ctx context.Context, k blockKey, from uint64, before broker.Position) (*Block, error) {
 	if err := c.turns.take(ctx, k.feed.API); err != nil {
 		return nil, err
 	}
 	defer c.turns.give()
 	c.met.blockFetch()
 	var r broker.Block
-	if err := c.direct.Read(ctx, k.feed, broker.From{Seq: max(from, 1)}, &r); err != nil {
-		return nil, fmt.Errorf("feed %s: read backlog from %d: %w", k.feed, from, err)
+	start := max(from, 1)
+	if !before.IsZero() {
+		start = before.Seq
+	}
+	if err := c.direct.Read(ctx, k.feed, broker.From{Seq: start}, &r); err != nil {
+		return nil, fmt.Errorf("feed %s: read backlog from %d: %w", k.feed, start, err)
+	}
+	if !before.IsZero() && len(r.Messages) > 0 {
+		switch m := &r.Messages[0]; {
+		case m.Position == before:
+			r.Messages = r.Messages[1:]
+		case m.Seq < from: // it was replaced
+			return nil, errOtherLife
+		}
+		if len(r.Messages) == 0 && r.More { // it is so large that it filled the read alone
+			if err := c.direct.Read(ctx, k.feed, broker.From{Seq: from}, &r); err != nil {
+				return nil, fmt.Errorf("feed %s: read backlog from %d: %w", k.feed, from, err)
+			}
+		}
 	}
 	return newBlock(from, &r, k.framing), nil
 }
@@ -178,16 +230,19 @@ func (c *blockCache) drop(f broker.FeedID) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, fr := range []Framing{Identity, Chunked} {
-		s := c.sets[blockKey{f, fr}]
-		if s == nil {
-			continue
+		if s := c.sets[blockKey{f, fr}]; s != nil {
+			c.clear(s)
 		}
-		for _, p := range s.pending {
-			p.gone = true
-		}
-		for len(s.blocks) > 0 {
-			c.remove(s.blocks[len(s.blocks)-1])
-		}
+	}
+}
+
+// clear gives up all blocks of a row, and what is being read for it.
+func (c *blockCache) clear(s *blockSet) {
+	for _, p := range s.pending {
+		p.gone = true
+	}
+	for len(s.blocks) > 0 {
+		c.remove(s.blocks[len(s.blocks)-1])
 	}
 }
 
@@ -240,6 +295,15 @@ func (s *blockSet) align(seq uint64) uint64 {
 		from = max(from, s.blocks[i].to)
 	}
 	return from
+}
+
+// endingAt is the last event of the block that ends at seq, zero if there is none.
+func (s *blockSet) endingAt(seq uint64) broker.Position {
+	i := sort.Search(len(s.blocks), func(i int) bool { return s.blocks[i].from >= seq }) - 1
+	if i < 0 || s.blocks[i].to != seq {
+		return broker.Position{}
+	}
+	return s.blocks[i].Last
 }
 
 // learn takes the feed's density from a block that was read whole.

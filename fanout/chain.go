@@ -20,6 +20,8 @@ func chain(c broker.Position, m *broker.Message, last uint64) link {
 		return linkDouble
 	case m.Seq <= c.Seq:
 		return linkBack
+	case m.Micros < c.Micros: // the clock was set back, or one of the two is of another life
+		return linkBroken
 	case c.Seq > 0 && last == c.Seq:
 		return linkNext
 	case last == 0 && m.Link == c.Seq: // the one before expired, or there is none

@@ -3,6 +3,7 @@ package fanout
 import (
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"sluice/internal/broker"
@@ -31,6 +32,9 @@ type Feed struct {
 	hub  *Hub
 	lane *lane
 	log  *Log
+	// life counts what blocks of backlog must not be mixed over: it is raised when the
+	// log was found restored or recreated.
+	life atomic.Uint64
 
 	// Guarded by hub.mu.
 	refs     int
@@ -50,6 +54,9 @@ type Feed struct {
 	keptBytes  int
 	overflowed bool // kept was thrown away since the repair last looked
 	repairing  bool
+	suspected  bool   // the link was cut: dirty until a sweep has compared cur with the broker
+	cutting    bool   // the lane has not yet drained what it received before the cut
+	asked      int    // how many of kept were there when the broker was asked last
 	target     uint64 // sequence that the feed is known to have reached
 	behind     int    // beacons in a row that name an older tail than cur
 	beacon     broker.Beacon
@@ -139,6 +146,7 @@ func (f *Feed) restart(g Gap, p broker.Position) {
 	f.tell(g)
 	f.cur = p
 	f.behind = 0
+	f.life.Add(1)
 	f.hub.forgetBacklog(f.id)
 }
 
@@ -172,7 +180,7 @@ func (f *Feed) hear(b broker.Beacon, now time.Time) {
 
 // dirty starts a repair unless one runs.
 func (f *Feed) dirty(why string) {
-	f.phase = phaseDirty
+	f.phase, f.suspected = phaseDirty, false
 	if f.repairing {
 		return
 	}
@@ -195,11 +203,13 @@ func (f *Feed) keep(d *broker.Delivery) {
 	f.keptBytes += len(d.Message.Body)
 }
 
-func (f *Feed) dropKept() { f.kept, f.keptBytes = nil, 0 }
+func (f *Feed) dropKept() { f.kept, f.keptBytes, f.asked = nil, 0, 0 }
 
 // release appends what was kept, as far as it links up, and reports whether all of
 // it did. held says that the broker has just confirmed cur: an event below it is
-// old news then, whatever its time.
+// old news then, whatever its time. An event that was there before the broker was
+// asked and is missing in its answer is not taken on trust: the replica lags, or the
+// store was restored and the event is of a life that is over.
 func (f *Feed) release(held bool) bool {
 	for i := range f.kept {
 		d := &f.kept[i]
@@ -207,17 +217,19 @@ func (f *Feed) release(held bool) bool {
 			continue
 		}
 		l := chain(f.cur, &d.Message, d.Last)
-		if l == linkNext {
-			f.append(&d.Message)
+		if l == linkDouble || l == linkBack && held {
+			continue
 		}
-		if l == linkBroken || l == linkBack && !held {
-			rest := append([]broker.Delivery(nil), f.kept[i:]...)
+		if l != linkNext || i < f.asked {
+			rest, asked := append([]broker.Delivery(nil), f.kept[i:]...), max(0, f.asked-i)
 			f.dropKept()
 			for k := range rest {
 				f.keep(&rest[k])
 			}
+			f.asked = asked
 			return false
 		}
+		f.append(&d.Message)
 	}
 	f.dropKept()
 	return true

@@ -250,7 +250,7 @@ func TestLostLastMessageIsFoundByTheBeacon(t *testing.T) {
 
 func (r *rig) beacon(f broker.FeedID, p broker.Position, state string) {
 	r.t.Helper()
-	if err := r.b.Bus().Publish(f.BeaconSubject(), broker.EncodeBeacon(broker.Beacon{V: 1, Node: "n", Epoch: 1, Seq: p.Seq, Micros: p.Micros, State: state})); err != nil {
+	if err := r.pen.Bus().Publish(f.BeaconSubject(), broker.EncodeBeacon(broker.Beacon{V: 1, Node: "n", Epoch: 1, Seq: p.Seq, Micros: p.Micros, State: state})); err != nil {
 		r.t.Fatal(err)
 	}
 }
@@ -278,9 +278,9 @@ func (r *rig) peer() *rig {
 	p := &rig{t: r.t, ctx: r.ctx, prev: r.prev, n: r.n, tx: r.tx + 1000}
 	switch b := r.b.(type) {
 	case *brokertest.Memory:
-		p.b = b.Peer()
+		p.pen = b.Peer()
 	case *brokertest.Node:
-		p.b = b.Peer()
+		p.pen = b.Peer()
 	}
 	return p
 }

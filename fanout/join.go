@@ -13,6 +13,7 @@ import (
 const (
 	aheadWait  = 2 * time.Second  // for an id that this node has not seen yet
 	resumeWait = 30 * time.Second // for the broker, in mid-stream
+	lifeTries  = 10               // a place is looked for while the log turns out to be restored
 	lagTries   = 3                // reads of a replica that lags behind the log
 	lagPause   = 50 * time.Millisecond
 )
@@ -28,6 +29,9 @@ func (h *Hub) Join(ctx context.Context, w Want) (*Joined, error) {
 		return nil, err
 	}
 	p, gap, result, err := f.place(w.Framing).start(ctx, &w)
+	for try := 0; errors.Is(err, errOtherLife) && try < lifeTries; try++ {
+		p, gap, result, err = f.place(w.Framing).start(ctx, &w)
+	}
 	if err != nil {
 		h.release(f)
 		if ctx.Err() != nil {
@@ -185,6 +189,9 @@ func (s place) bookmark(ctx context.Context, micros int64) (spot, *Gap, error) {
 
 // resume finds what follows the event p, which a client says it has.
 func (s place) resume(ctx context.Context, p broker.Position) (spot, *Gap, string, error) {
+	if p.IsZero() {
+		return s.resumeAtFirst(ctx)
+	}
 	at, v, possible, err := s.find(ctx, p)
 	if err == nil && v == anchorAhead {
 		if at, v, possible, err = s.await(ctx, p); v == anchorAhead {
@@ -203,9 +210,25 @@ func (s place) resume(ctx context.Context, p broker.Position) (spot, *Gap, strin
 	case anchorUnknown:
 		return s.end(), &Gap{Reason: GapUnknown, Possible: true}, ResultUnknown, nil
 	}
+	at.start.At.Pos = p
 	var gap *Gap
 	if at.lost {
 		gap = &Gap{Reason: GapStoreLoss, From: p, To: at.next}
 	}
 	return at, gap, ResultExact, nil
+}
+
+// resumeAtFirst is for a reader of a feed that had no event when it came: the first
+// event ever is next.
+func (s place) resumeAtFirst(ctx context.Context) (spot, *Gap, string, error) {
+	e, err := s.from(ctx, 1)
+	switch {
+	case err != nil:
+		return spot{}, nil, "", err
+	case !e.ok():
+		return s.begin(), nil, ResultExact, nil
+	case e.fact().link != 0:
+		return s.spotAt(e), &Gap{Reason: GapExpired, To: e.fact().pos, Possible: true}, ResultExpired, nil
+	}
+	return s.spotAt(e), nil, ResultExact, nil
 }

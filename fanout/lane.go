@@ -2,7 +2,6 @@ package fanout
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"hash/fnv"
 	"sync"
@@ -11,7 +10,10 @@ import (
 	"sluice/internal/broker"
 )
 
-const laneBuffer = 256
+const (
+	laneBuffer = 256
+	drainWait  = 10 * time.Millisecond
+)
 
 // lane fills the logs of its feeds from its own live connection. It never waits for
 // a broker read or a reader.
@@ -80,10 +82,11 @@ func (l *lane) all() []*Feed {
 func (l *lane) run(ctx context.Context) error {
 	buf := make([]broker.Delivery, laneBuffer)
 	var grown []*Feed
+	cut := false
 	for {
-		n, err := l.live.Next(ctx, buf)
+		n, err := l.next(ctx, buf, cut)
 		if err != nil {
-			if ctx.Err() != nil || errors.Is(err, context.Canceled) {
+			if ctx.Err() != nil {
 				return nil
 			}
 			return fmt.Errorf("lane: %w", err)
@@ -92,12 +95,13 @@ func (l *lane) run(ctx context.Context) error {
 		for i := range buf[:n] {
 			d := &buf[i]
 			if d.Kind == broker.KindDirty && d.Feed == (broker.FeedID{}) {
+				cut = true
 				l.cut()
 				continue
 			}
 			f := l.find(d.Feed)
 			if f != nil && f.handle(d, now) && !f.unread {
-				f.unread = true // the lane's own mark
+				f.unread = true
 				grown = append(grown, f)
 			}
 		}
@@ -108,7 +112,26 @@ func (l *lane) run(ctx context.Context) error {
 		}
 		grown = grown[:0]
 		clear(buf[:n])
+		if cut && n < len(buf) {
+			cut = false
+			l.drained()
+		}
 	}
+}
+
+// next waits for deliveries; after a cut only for a moment, to find out that no more
+// are queued: then it returns 0.
+func (l *lane) next(ctx context.Context, buf []broker.Delivery, cut bool) (int, error) {
+	if !cut {
+		return l.live.Next(ctx, buf)
+	}
+	soon, cancel := context.WithTimeout(ctx, drainWait)
+	defer cancel()
+	n, err := l.live.Next(soon, buf)
+	if err != nil && soon.Err() != nil && ctx.Err() == nil {
+		return 0, nil
+	}
+	return n, err
 }
 
 // publish makes what the lane appended visible.
@@ -119,12 +142,26 @@ func (f *Feed) publish(now time.Time) {
 	f.hub.met.age(now.Sub(time.UnixMicro(f.cur.Micros)))
 }
 
-// cut: any feed may have missed something. Those that are being read are read once
-// more, of the others a sweep finds which moved.
+// cut: any feed may have missed something, or the store may be another one. Live
+// events are kept back until a sweep has seen that the newest one held is still the
+// broker's newest.
 func (l *lane) cut() {
 	for _, f := range l.all() {
 		f.mu.Lock()
-		f.overflowed = true
+		f.cutting = true
+		if f.phase == phaseSynced {
+			f.phase, f.suspected = phaseDirty, true
+		}
+		f.mu.Unlock()
+	}
+}
+
+// drained: all that was received before the cut has been handled. Feeds that are
+// being read are read once more, the others are compared with the broker.
+func (l *lane) drained() {
+	for _, f := range l.all() {
+		f.mu.Lock()
+		f.cutting, f.overflowed = false, true
 		f.mu.Unlock()
 	}
 	l.hub.spawn(func(ctx context.Context) { l.hub.sweep(ctx, l.all()) })
@@ -144,6 +181,9 @@ func (h *Hub) sweep(ctx context.Context, feeds []*Feed) {
 			ids[i] = f.id
 			f.mu.Lock()
 			cur[i] = f.cur
+			if f.suspected {
+				f.overflowed, f.asked = false, len(f.kept)
+			}
 			f.mu.Unlock()
 		}
 		last := make([]broker.Position, len(fs))
@@ -157,14 +197,29 @@ func (h *Hub) sweep(ctx context.Context, feeds []*Feed) {
 			}
 		}
 		for i, f := range fs {
-			if last[i] == cur[i] || last[i].IsZero() {
-				continue
-			}
-			f.mu.Lock()
-			if f.phase == phaseSynced && (last[i].Seq > f.cur.Seq || last[i].Seq == f.cur.Seq && last[i] != f.cur) {
-				f.dirty("sweep")
-			}
-			f.mu.Unlock()
+			f.swept(cur[i], last[i])
 		}
+	}
+}
+
+// swept compares what was the newest event before the broker was asked with its
+// answer.
+func (f *Feed) swept(cur, last broker.Position) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	switch {
+	case f.phase == phaseGone:
+	case f.suspected && last == cur && cur == f.cur:
+		f.suspected = false
+		if f.settle(!cur.IsZero()) {
+			f.log.Publish()
+			return
+		}
+		f.log.Publish()
+		f.dirty("cut")
+	case f.suspected:
+		f.dirty("cut")
+	case f.phase == phaseSynced && !last.IsZero() && (last.Seq > f.cur.Seq || last.Seq == f.cur.Seq && last != f.cur):
+		f.dirty("sweep")
 	}
 }

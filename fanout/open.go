@@ -65,6 +65,7 @@ func (f *Feed) connect(ctx context.Context) error {
 	defer f.mu.Unlock()
 	f.cur = last[0]
 	f.log.Restart(f.cur)
+	f.hub.forgetBacklog(f.id) // nobody watched the feed while it was not held
 	return nil
 }
 

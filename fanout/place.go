@@ -66,7 +66,7 @@ func (e found) fact() fact {
 func (s place) from(ctx context.Context, seq uint64) (found, error) {
 	hint := s.log.extent().density
 	for {
-		b, err := s.f.hub.blocks.at(ctx, s.f.id, s.fr, seq, hint)
+		b, err := s.f.hub.blocks.at(ctx, s.f.id, &s.f.life, s.fr, seq, hint)
 		if err != nil {
 			return found{}, err
 		}
@@ -87,7 +87,11 @@ func (s place) behind(ctx context.Context, e found) (found, error) {
 			return found{e.block, i}, nil
 		}
 	}
-	return s.from(ctx, max(e.block.to, e.fact().pos.Seq+1))
+	n, err := s.from(ctx, max(e.block.to, e.fact().pos.Seq+1))
+	if err == nil && n.ok() && n.block.life != e.block.life {
+		return found{}, errOtherLife
+	}
+	return n, err
 }
 
 // spotAt is the place right before e: in the log if it has e or will get it next,
@@ -104,7 +108,8 @@ func (s place) spotAt(e found) spot {
 		at.next = p
 		return at
 	}
-	return spot{start: Start{Block: e.block.below(x.last.Seq + 1), Offset: e.block.begin(e.i)}, next: p}
+	off := e.block.begin(e.i)
+	return spot{start: Start{Block: e.block.below(x.last.Seq + 1), Offset: off, At: Mark{Pos: e.block.MarkAt(off).Pos}}, next: p}
 }
 
 // since finds the first event stored at micros or later. whole is false if events
@@ -202,6 +207,9 @@ func (s place) walk(ctx context.Context, from, last uint64, n int, bytes int64) 
 		}
 		if !e.ok() || e.fact().pos.Seq > last {
 			break
+		}
+		if len(runs) > 0 && runs[0].block.life != e.block.life {
+			return found{}, 0, errOtherLife
 		}
 		end := e.block.first(last + 1)
 		runs = append(runs, run{e, end})

@@ -150,6 +150,8 @@ func (r *reader) start(s Start) {
 		r.live = false
 		if m := r.block.MarkAt(r.off); !m.Pos.IsZero() {
 			r.have = m.Pos
+		} else if !s.At.Pos.IsZero() {
+			r.have = s.At.Pos
 		}
 		return
 	}

@@ -42,7 +42,7 @@ func (f *Feed) repair(ctx context.Context) {
 	for {
 		f.mu.Lock()
 		from := f.cur
-		f.overflowed = false
+		f.overflowed, f.asked = false, len(f.kept)
 		f.mu.Unlock()
 		won, done, err := f.repairOnce(ctx, from, time.Since(stuck) > lagTime)
 		switch {
@@ -103,8 +103,8 @@ func (f *Feed) repairOnce(ctx context.Context, from broker.Position, late bool) 
 		}
 		f.append(&ms[i])
 	}
-	if late {
-		f.target = 0 // whatever was named, the broker does not have it
+	if late && len(ms) == 0 {
+		f.giveUp()
 	}
 	done = !b.More && f.settle(true)
 	f.log.Publish()
@@ -114,11 +114,18 @@ func (f *Feed) repairOnce(ctx context.Context, from broker.Position, late bool) 
 // settle ends the repair if live links up with what was read and the feed's known
 // tail is reached.
 func (f *Feed) settle(held bool) bool {
-	if f.overflowed || !f.release(held) || f.target > f.cur.Seq {
+	if f.overflowed || f.cutting || !f.release(held) || f.target > f.cur.Seq {
 		return false
 	}
 	f.synced()
 	return true
+}
+
+// giveUp forgets what was named or received live and is not in the store even now:
+// it is of another life. Were it only late, the next live event would not link up.
+func (f *Feed) giveUp() {
+	f.target = 0
+	f.dropKept()
 }
 
 func (f *Feed) synced() {
@@ -139,7 +146,7 @@ func (f *Feed) repairTail(ctx context.Context, from broker.Position, late bool) 
 	}
 	if last[0].IsZero() { // all of them expired
 		if late {
-			f.target = 0
+			f.giveUp()
 		}
 		done = f.settle(false)
 		f.log.Publish()

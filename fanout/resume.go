@@ -127,6 +127,9 @@ func (f *Feed) Resume(ctx context.Context, p broker.Position, fr Framing) (Start
 	var pause backoff
 	for {
 		at, gap, result, err := f.place(fr).resume(ctx, p)
+		if errors.Is(err, errOtherLife) && ctx.Err() == nil {
+			continue // what was held of the life before is given up
+		}
 		if err == nil {
 			return f.goOn(at, gap, result, p, fr), nil
 		}

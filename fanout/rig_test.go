@@ -7,7 +7,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
+	"math/rand/v2"
 	"net/http/httputil"
+	"os"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -28,7 +32,8 @@ func testFeed(name string) broker.FeedID { return broker.FeedID{API: testAPI, Ke
 // rig is a hub on a broker, and one writer per feed.
 type rig struct {
 	t    testing.TB
-	b    brokertest.Broker
+	b    brokertest.Broker // the hub's node
+	pen  brokertest.Broker // the writer's; the same unless a test cuts the hub off
 	hub  *Hub
 	ctx  context.Context
 	prev map[broker.FeedID]uint64
@@ -40,14 +45,20 @@ type rig struct {
 
 func newRig(t testing.TB, b brokertest.Broker, cfg HubConfig) *rig {
 	t.Helper()
+	return newRigLog(t, b, io.Discard, cfg)
+}
+
+func newRigLog(t testing.TB, b brokertest.Broker, log io.Writer, cfg HubConfig) *rig {
+	t.Helper()
 	ctx, stop := context.WithCancel(context.Background())
-	r := &rig{t: t, b: b, ctx: ctx, stop: stop, prev: map[broker.FeedID]uint64{}, n: map[broker.FeedID]int{}, done: make(chan error, 1)}
-	spec := broker.StreamSpec{API: testAPI, Name: "test 1", Durable: "process", MaxAge: time.Hour, MaxEvents: 100_000, MaxBytes: 256 << 20}
+	r := &rig{t: t, b: b, pen: b, ctx: ctx, stop: stop, prev: map[broker.FeedID]uint64{}, n: map[broker.FeedID]int{}, done: make(chan error, 1)}
+	spec := broker.StreamSpec{API: testAPI, Name: "test 1", Durable: "process", MaxAge: 240 * time.Hour, MaxEvents: 100_000, MaxBytes: 256 << 20}
 	if err := b.Admin().EnsureStream(ctx, spec); err != nil {
 		t.Fatal(err)
 	}
 	cfg.Node, cfg.Boot = "edge", "1"
-	hub, err := NewHub(cfg, HubDeps{NewLive: b.NewLive, Direct: b.Direct(), Bus: b.Bus()})
+	hub, err := NewHub(cfg, HubDeps{NewLive: b.NewLive, Direct: b.Direct(), Bus: b.Bus(),
+		Logger: slog.New(slog.NewTextHandler(log, &slog.HandlerOptions{Level: slog.LevelDebug}))})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -101,7 +112,7 @@ func (r *rig) commit(f broker.FeedID, n int) broker.Position {
 		var p broker.Position
 		var err error
 		r.until("the commit is stored", func() bool {
-			p, err = r.b.Writer().Commit(r.ctx, f, c)
+			p, err = r.pen.Writer().Commit(r.ctx, f, c)
 			return !errors.Is(err, broker.ErrNoStream) && !errors.Is(err, broker.ErrUnavailable)
 		})
 		if err != nil {
@@ -109,7 +120,7 @@ func (r *rig) commit(f broker.FeedID, n int) broker.Position {
 		}
 		r.prev[f] = p.Seq
 	}
-	m, err := r.b.Writer().Last(r.ctx, f)
+	m, err := r.pen.Writer().Last(r.ctx, f)
 	if err != nil {
 		r.t.Fatal(err)
 	}
@@ -122,7 +133,7 @@ func (r *rig) stored(f broker.FeedID) []broker.Message {
 	var all []broker.Message
 	for seq := uint64(1); ; {
 		var b broker.Block
-		if err := r.b.Direct().Read(r.ctx, f, broker.From{Seq: seq}, &b); err != nil {
+		if err := r.pen.Direct().Read(r.ctx, f, broker.From{Seq: seq}, &b); err != nil {
 			r.t.Fatal(err)
 		}
 		all = append(all, b.Messages...)
@@ -219,4 +230,22 @@ func unchunk(t testing.TB, b []byte) []byte {
 		t.Fatalf("chunked bytes do not read: %v", err)
 	}
 	return out
+}
+
+// testSeed is SLUICE_SEED or a fresh one, shown with the result.
+func testSeed(t testing.TB) uint64 {
+	seed, err := strconv.ParseUint(os.Getenv("SLUICE_SEED"), 10, 64)
+	if err != nil {
+		seed = rand.Uint64()
+	}
+	t.Logf("SLUICE_SEED=%d", seed)
+	return seed
+}
+
+func randomBytes(seed uint64, n int) []byte {
+	r, b := rand.New(rand.NewPCG(seed, 0)), make([]byte, n)
+	for i := range b {
+		b[i] = byte(r.Uint32())
+	}
+	return b
 }

@@ -128,7 +128,7 @@ func (s *shard) startAt(e *entry, x *extra, at fanout.Start) {
 	x.then, x.saved = thenGoOn, false
 	s.trail = trail{}
 	if at.Block != nil {
-		x.block, x.off = at.Block, at.Offset
+		x.block, x.off, x.at.Pos = at.Block, at.Offset, at.At.Pos
 		e.events -= at.Block.MarkAt(at.Offset).Ord
 		return
 	}
