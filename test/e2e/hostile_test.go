@@ -11,6 +11,7 @@ import (
 
 	"sluice/internal/sse"
 	"sluice/test/feed"
+	"sluice/test/gateway"
 	"sluice/test/oracle"
 	"sluice/test/oracle/reader"
 )
@@ -20,11 +21,11 @@ import (
 const memoryBound = 64 << 20
 
 // bounded runs what and wants that the gateway's peak memory grew by no more than the bound.
-func (g *gateway) bounded(t *testing.T, what func()) {
+func bounded(t *testing.T, g *gateway.Gateway, what func()) {
 	t.Helper()
-	before := g.peakMemory()
+	before := g.PeakMemory()
 	what()
-	after := g.peakMemory()
+	after := g.PeakMemory()
 	t.Logf("peak memory %d MiB, grown by %d MiB", after>>20, (after-before)>>20)
 	if after-before > memoryBound {
 		t.Errorf("peak memory grew from %d to %d MiB", before>>20, after>>20)
@@ -34,11 +35,11 @@ func (g *gateway) bounded(t *testing.T, what func()) {
 // TestUpstreamHeads lets the upstream answer what is hardly HTTP: GET /feeds tells, memory stays bounded, the feed heals.
 func TestUpstreamHeads(t *testing.T) {
 	t.Parallel()
-	l := newLine(t, feed.Options{Rate: 200}, gatewayOptions{plain: true, env: []string{"SLUICE_UPSTREAM_HEADER_TIMEOUT=1s"}},
+	l := newLine(t, feed.Options{Rate: 200}, gateway.Options{Plain: true, Env: []string{"SLUICE_UPSTREAM_HEADER_TIMEOUT=1s"}},
 		oracle.Run{MinFaults: 6}, ticksTopic)
 	l.readMany("/ticks", 3, nil)
 	l.awaitAll(l.Stats("/ticks").Head + 20)
-	l.gate.bounded(t, func() {
+	bounded(t, l.gate, func() {
 		for _, c := range []struct{ fault, state, why string }{
 			{"endless-head", "error", "response head is too large"},
 			{"interim", "error", "response head is too large"},
@@ -54,11 +55,11 @@ func TestUpstreamHeads(t *testing.T) {
 			}
 			f.Times = -1
 			l.Inject(f)
-			l.gate.waitFeed("/ticks", c.state+": "+c.why, func(s feedStatus, _ bool) bool {
+			l.gate.WaitFeed("/ticks", c.state+": "+c.why, func(s gateway.FeedStatus, _ bool) bool {
 				return s.State == c.state && strings.Contains(s.Why, c.why)
 			})
 			l.Clear()
-			l.gate.waitFeed("/ticks", "up again after "+c.fault, func(s feedStatus, _ bool) bool { return s.State == "up" })
+			l.gate.WaitFeed("/ticks", "up again after "+c.fault, func(s gateway.FeedStatus, _ bool) bool { return s.State == "up" })
 			l.awaitAll(l.Stats("/ticks").Head + 10)
 		}
 	})
@@ -71,23 +72,23 @@ func TestUpstreamHeads(t *testing.T) {
 func TestUpstreamSilent(t *testing.T) {
 	t.Parallel()
 	env := []string{"SLUICE_UPSTREAM_IDLE=5s", "SLUICE_UPSTREAM_ASSEMBLY=1s", "SLUICE_UPSTREAM_BACKOFF_MAX=2s", "SLUICE_UPSTREAM_BACKOFF_BASE=2s"}
-	l := newLine(t, feed.Options{Rate: 100}, gatewayOptions{plain: true, env: env}, oracle.Run{MinFaults: 3}, ticksTopic)
+	l := newLine(t, feed.Options{Rate: 100}, gateway.Options{Plain: true, Env: env}, oracle.Run{MinFaults: 3}, ticksTopic)
 	l.readMany("/ticks", 2, nil)
 	l.awaitAll(l.Stats("/ticks").Head + 20)
-	l.gate.bounded(t, func() {
+	bounded(t, l.gate, func() {
 		for _, c := range []struct {
 			kind feed.Kind
 			why  string
 		}{{feed.Stall, "no byte for the idle time"}, {feed.Endless, "not finished in time"}, {feed.EndlessLine, "not finished in time"}} {
 			var opens int // when the fault was injected: the pause after it may be too short to be seen, then it comes again
-			l.gate.waitFeed("/ticks", "stalled", func(s feedStatus, _ bool) bool {
+			l.gate.WaitFeed("/ticks", "stalled", func(s gateway.FeedStatus, _ bool) bool {
 				if now := l.Stats("/ticks").Opens; s.State == "up" && now > opens {
 					opens = now
 					l.Inject(feed.Fault{Kind: c.kind})
 				}
 				return s.State == "stalled" && strings.Contains(s.Why, c.why)
 			})
-			l.gate.waitFeed("/ticks", "up", func(s feedStatus, _ bool) bool { return s.State == "up" })
+			l.gate.WaitFeed("/ticks", "up", func(s gateway.FeedStatus, _ bool) bool { return s.State == "up" })
 			l.awaitAll(l.Stats("/ticks").Head + 20)
 		}
 	})
@@ -100,7 +101,7 @@ func TestUpstreamSilent(t *testing.T) {
 func TestLongLinesOnManyFeeds(t *testing.T) {
 	t.Parallel()
 	const feeds = 4
-	l := newLine(t, feed.Options{Rate: 100}, gatewayOptions{plain: true}, oracle.Run{MinFaults: 2 * feeds}, anyTopic)
+	l := newLine(t, feed.Options{Rate: 100}, gateway.Options{Plain: true}, oracle.Run{MinFaults: 2 * feeds}, anyTopic)
 	for i := range feeds {
 		l.readMany(fmt.Sprint("/any/f", i), 1, nil)
 	}
@@ -112,7 +113,7 @@ func TestLongLinesOnManyFeeds(t *testing.T) {
 		}
 	}
 	past(0)
-	l.gate.bounded(t, func() {
+	bounded(t, l.gate, func() {
 		l.Inject(feed.Fault{Kind: feed.LongLine, Size: 100 << 20})
 		past(1)
 		l.Inject(feed.Fault{Kind: feed.LongComment, Size: 100 << 20})
@@ -153,11 +154,11 @@ func startMarket(t *testing.T, path, addr string) *exec.Cmd {
 // gets every event once and in order, as the market goes on where it would have been.
 func TestUpstreamKilled(t *testing.T) {
 	t.Parallel()
-	addr := freeAddr(t)
-	g := newGateway(t, gatewayOptions{apis: map[string]string{"market.yaml": fmt.Sprintf(definition, addr) + ticksTopic}})
-	market := startMarket(t, g.path, addr)
-	g.start()
-	dec := sse.NewDecoder(open(t, oneShot(), g.url(ticksPath)).Body, sse.Options{})
+	addr := gateway.FreeAddr(t)
+	g := gateway.New(t, gateway.Options{APIs: map[string]string{"market.yaml": fmt.Sprintf(definition, addr) + ticksTopic}})
+	market := startMarket(t, g.Path, addr)
+	g.Start()
+	dec := sse.NewDecoder(open(t, gateway.OneShot(), g.URL(ticksPath)).Body, sse.Options{})
 	var last uint64
 	read := func(n int) {
 		t.Helper()
@@ -177,17 +178,17 @@ func TestUpstreamKilled(t *testing.T) {
 		read(100)
 		_ = market.Process.Kill()
 		_ = market.Wait() // killed
-		g.waitFeed("/ticks", "backoff, refused", func(s feedStatus, _ bool) bool {
+		g.WaitFeed("/ticks", "backoff, refused", func(s gateway.FeedStatus, _ bool) bool {
 			return s.State == "backoff" && strings.Contains(s.Why, "refused")
 		})
-		market = startMarket(t, g.path, addr)
-		g.waitFeed("/ticks", "proven again", func(s feedStatus, _ bool) bool { return s.State == "up" && s.Resume == "proven" })
+		market = startMarket(t, g.Path, addr)
+		g.WaitFeed("/ticks", "proven again", func(s gateway.FeedStatus, _ bool) bool { return s.State == "up" && s.Resume == "proven" })
 	}
 	read(100)
 	_ = market.Process.Kill()
 	_ = market.Wait() // killed
-	if resp := open(t, oneShot(), g.url(ticksPath)); resp.StatusCode != http.StatusOK {
+	if resp := open(t, gateway.OneShot(), g.URL(ticksPath)); resp.StatusCode != http.StatusOK {
 		t.Errorf("without an upstream a client gets %s", resp.Status)
 	}
-	g.stop()
+	g.Stop()
 }

@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"sluice/test/feed"
+	"sluice/test/gateway"
 	"sluice/test/oracle"
 	"sluice/test/oracle/reader"
 )
@@ -41,7 +42,7 @@ const ticksPath = "/market/1.0.0/ticks"
 type line struct {
 	*origin
 	t     *testing.T
-	gate  *gateway
+	gate  *gateway.Gateway
 	book  *oracle.Book
 	run   oracle.Run
 	ctx   context.Context
@@ -53,16 +54,16 @@ type line struct {
 }
 
 // newLine starts a market and a gateway with the definitions of topics.
-func newLine(t *testing.T, fo feed.Options, o gatewayOptions, run oracle.Run, topics ...string) *line {
+func newLine(t *testing.T, fo feed.Options, o gateway.Options, run oracle.Run, topics ...string) *line {
 	t.Helper()
-	binary(t, o.plain) // which takes its time
+	gateway.Binary(t, o.Plain) // which takes its time
 	l := &line{t: t, run: run, origin: newOrigin(t, fo)}
 	if run.Overlap == 0 {
 		l.run.Overlap = 3_500_000
 	}
 	l.ctx, l.stopC = context.WithCancel(context.Background())
-	o.apis = map[string]string{"market.yaml": fmt.Sprintf(definition, l.addr) + strings.Join(topics, "")}
-	l.gate = newGateway(t, o)
+	o.APIs = map[string]string{"market.yaml": fmt.Sprintf(definition, l.addr) + strings.Join(topics, "")}
+	l.gate = gateway.New(t, o)
 	file := factFile(t)
 	if file != nil {
 		l.book = oracle.NewBook(file, l.run)
@@ -74,11 +75,11 @@ func newLine(t *testing.T, fo feed.Options, o gatewayOptions, run oracle.Run, to
 	t.Cleanup(func() {
 		l.stopC()
 		l.running.Wait()
-		l.gate.kill()
+		l.gate.Kill()
 		l.Close()
 		l.taking.Wait()
 	})
-	l.gate.start()
+	l.gate.Start()
 	return l
 }
 
@@ -100,7 +101,7 @@ func factFile(t *testing.T) *os.File {
 // options are those of a client of a feed.
 func (l *line) options(feedName string) reader.Options {
 	return reader.Options{
-		Name: fmt.Sprint("c", len(l.clients)), URL: l.gate.url("/market/1.0.0" + feedName), Feed: feedName,
+		Name: fmt.Sprint("c", len(l.clients)), URL: l.gate.URL("/market/1.0.0" + feedName), Feed: feedName,
 		Tape: l.Tape(), Facts: l.book.Add,
 	}
 }
@@ -130,7 +131,7 @@ func (l *line) readMany(feedName string, n int, change func(*reader.Options)) {
 // await waits for a state of a client.
 func (l *line) await(c *reader.Client, what string, ok func(reader.State) bool) {
 	l.t.Helper()
-	ctx, cancel := context.WithTimeout(l.ctx, patience)
+	ctx, cancel := context.WithTimeout(l.ctx, gateway.Patience)
 	defer cancel()
 	if err := c.Await(ctx, ok); err != nil {
 		s := c.State()
@@ -159,7 +160,7 @@ func (l *line) judge() *oracle.Verdict {
 	}
 	l.stopC()
 	l.running.Wait()
-	l.gate.kill()
+	l.gate.Kill()
 	l.Close()
 	l.taking.Wait()
 	v, err := l.book.Verdict()

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"sluice/test/feed"
+	"sluice/test/gateway"
 )
 
 // origin is the market at an address that it keeps when it goes down and comes back.
@@ -26,7 +27,7 @@ type origin struct {
 
 func newOrigin(t *testing.T, o feed.Options, script ...feed.Step) *origin {
 	t.Helper()
-	or := &origin{Market: feed.New(1, o, script...), t: t, addr: freeAddr(t)}
+	or := &origin{Market: feed.New(1, o, script...), t: t, addr: gateway.FreeAddr(t)}
 	or.up()
 	t.Cleanup(func() { or.down(); or.Close() })
 	return or
@@ -53,7 +54,7 @@ func (o *origin) down() {
 // wait waits for a state of a feed at the market.
 func (o *origin) wait(feedName, what string, ok func(feed.Stats) bool) {
 	o.t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	ctx, cancel := context.WithTimeout(context.Background(), gateway.Patience)
 	defer cancel()
 	if err := o.Wait(ctx, feedName, ok); err != nil {
 		o.t.Fatalf("market: %s: %v, state %+v", what, err, o.Stats(feedName))

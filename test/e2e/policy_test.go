@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"sluice/test/feed"
+	"sluice/test/gateway"
 	"sluice/test/oracle"
 	"sluice/test/oracle/reader"
 )
@@ -19,7 +20,7 @@ func TestSlowPolicies(t *testing.T) {
 			t.Parallel()
 			bothEngines(t, func(t *testing.T, engine string) {
 				topic := strings.Replace(ticksTopic, "security: none", "security: none, slow: "+policy, 1)
-				l := newLine(t, feed.Options{Manual: true, Size: 4000}, gatewayOptions{engine: engine, env: []string{
+				l := newLine(t, feed.Options{Manual: true, Size: 4000}, gateway.Options{Engine: engine, Env: []string{
 					"SLUICE_FANOUT_WINDOW_BYTES=512KiB", "SLUICE_FANOUT_SLOW_LAG=256KiB", "SLUICE_FANOUT_SLOW_SOFTLAG=256KiB"}},
 					oracle.Run{}, topic)
 				l.wait("/ticks", "the gateway is connected", func(s feed.Stats) bool { return s.Open == 1 })
@@ -32,7 +33,7 @@ func TestSlowPolicies(t *testing.T) {
 				go func() { stop <- struct{}{} }() // taken at the client's next read
 				for n := uint64(11); n <= 3000; n += 100 {
 					l.Emit("/ticks", 100)
-					l.gate.waitFeed("/ticks", "the events stored", func(s feedStatus, _ bool) bool { return s.Events >= n })
+					l.gate.WaitFeed("/ticks", "the events stored", func(s gateway.FeedStatus, _ bool) bool { return s.Events >= n })
 				}
 				close(stop)
 				head := l.head("/ticks")
@@ -67,7 +68,7 @@ func (l *line) head(feedName string) uint64 { return l.Stats(feedName).Head }
 func TestLifetime(t *testing.T) {
 	t.Parallel()
 	bothEngines(t, func(t *testing.T, engine string) {
-		l := newLine(t, feed.Options{Rate: 50}, gatewayOptions{engine: engine, env: []string{"SLUICE_FANOUT_LIFE_MAX=10s"}}, oracle.Run{}, ticksTopic)
+		l := newLine(t, feed.Options{Rate: 50}, gateway.Options{Engine: engine, Env: []string{"SLUICE_FANOUT_LIFE_MAX=10s"}}, oracle.Run{}, ticksTopic)
 		l.readMany("/ticks", 10, nil)
 		for _, c := range l.clients {
 			l.await(c, "back after its life", func(s reader.State) bool { return s.Connects == 2 && s.Events > 100 })
@@ -85,10 +86,10 @@ func TestLifetime(t *testing.T) {
 func TestStarts(t *testing.T) {
 	t.Parallel()
 	bothEngines(t, func(t *testing.T, engine string) {
-		l := newLine(t, feed.Options{Manual: true}, gatewayOptions{engine: engine}, oracle.Run{}, ticksTopic)
+		l := newLine(t, feed.Options{Manual: true}, gateway.Options{Engine: engine}, oracle.Run{}, ticksTopic)
 		l.wait("/ticks", "the gateway is connected", func(s feed.Stats) bool { return s.Open == 1 })
 		l.Emit("/ticks", 40)
-		l.gate.waitFeed("/ticks", "40 events", func(s feedStatus, _ bool) bool { return s.Events == 40 })
+		l.gate.WaitFeed("/ticks", "40 events", func(s gateway.FeedStatus, _ bool) bool { return s.Events == 40 })
 		noted := l.options("/ticks")
 		noted.URL, noted.From = noted.URL+"?from=last:1", 40
 		c := l.read(noted)
@@ -97,7 +98,7 @@ func TestStarts(t *testing.T) {
 		since := time.UnixMicro(micros + 1).UTC().Format("2006-01-02T15:04:05.000000Z")
 		id := c.State().ID
 		l.Emit("/ticks", 60)
-		l.gate.waitFeed("/ticks", "100 events", func(s feedStatus, _ bool) bool { return s.Events == 100 })
+		l.gate.WaitFeed("/ticks", "100 events", func(s gateway.FeedStatus, _ bool) bool { return s.Events == 100 })
 		for query, from := range map[string]uint64{
 			"?from=earliest": 1, "?from=last:5": 96, "?from=last": 100, "?since=" + since: 41, "?lastEventId=" + id: 41,
 			"?from=earliest&Last-Event-ID=" + id: 41, "?since=2020-01-01T00:00:00Z": 1,

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"sluice/test/feed"
+	"sluice/test/gateway"
 	"sluice/test/oracle"
 	"sluice/test/oracle/reader"
 )
@@ -17,12 +18,12 @@ import (
 // define writes the definition with other topics and sends SIGHUP.
 func (l *line) define(text string) {
 	l.t.Helper()
-	l.gate.write(filepath.Join("apis", "market.yaml"), text)
-	l.gate.signal(syscall.SIGHUP)
+	l.gate.Write(filepath.Join("apis", "market.yaml"), text)
+	l.gate.Signal(syscall.SIGHUP)
 }
 
-func reloads(e entry) bool {
-	return e.is("msg", "definitions reloaded") || e.is("msg", "definitions not reloaded: the last good ones stay")
+func reloads(e gateway.Entry) bool {
+	return e.Is("msg", "definitions reloaded") || e.Is("msg", "definitions not reloaded: the last good ones stay")
 }
 
 // TestReload changes definitions under load: untouched feeds keep their clients, removed topics end, a broken file changes
@@ -30,7 +31,7 @@ func reloads(e entry) bool {
 func TestReload(t *testing.T) {
 	t.Parallel()
 	bothEngines(t, func(t *testing.T, engine string) {
-		l := newLine(t, feed.Options{Rate: 100, QuoteRate: 50}, gatewayOptions{engine: engine}, oracle.Run{}, ticksTopic, quotesTopic)
+		l := newLine(t, feed.Options{Rate: 100, QuoteRate: 50}, gateway.Options{Engine: engine}, oracle.Run{}, ticksTopic, quotesTopic)
 		l.readMany("/ticks", 10, nil)
 		staying := l.clients
 		leaving := l.read(l.options("/quotes/ACME"))
@@ -40,8 +41,8 @@ func TestReload(t *testing.T) {
 
 		// A broken file: the last good state stays.
 		l.define(base + ticksTopic + "    - {name: nonsense, securrity: none}\n")
-		e := l.gate.waitLog("the outcome of the reload", reloads)
-		if text := fmt.Sprint(e["error"]); !e.is("level", "ERROR") || !strings.Contains(text, "market.yaml:") || !strings.Contains(text, "securrity") {
+		e := l.gate.WaitLog("the outcome of the reload", reloads)
+		if text := fmt.Sprint(e["error"]); !e.Is("level", "ERROR") || !strings.Contains(text, "market.yaml:") || !strings.Contains(text, "securrity") {
 			t.Errorf("a broken file was answered with %v", e)
 		}
 		n := leaving.State().Events
@@ -49,7 +50,7 @@ func TestReload(t *testing.T) {
 
 		// One topic goes, one comes.
 		l.define(base + ticksTopic + anyTopic)
-		l.gate.waitLog("the outcome of the second reload", func(e entry) bool { return e.is("msg", "definitions reloaded") })
+		l.gate.WaitLog("the outcome of the second reload", func(e gateway.Entry) bool { return e.Is("msg", "definitions reloaded") })
 		l.await(leaving, "told the end", func(s reader.State) bool {
 			return len(s.Notices) > 0 && strings.Contains(s.Notices[0], `"topic-deleted"`) && strings.Contains(s.Notices[0], `"retryable":false`)
 		})
@@ -91,19 +92,19 @@ func problem(t *testing.T, resp *http.Response, status int, kind string) {
 // TestTransports reads 100 streams over one HTTP/2 connection, and finds each API on its listeners only.
 func TestTransports(t *testing.T) {
 	t.Parallel()
-	l := newLine(t, feed.Options{Rate: 100}, gatewayOptions{https: true}, oracle.Run{}, ticksTopic)
+	l := newLine(t, feed.Options{Rate: 100}, gateway.Options{HTTPS: true}, oracle.Run{}, ticksTopic)
 	secure := strings.NewReplacer("name: market", "name: secure", "context: /market", "context: /secure",
 		"state: PUBLISHED", "state: PUBLISHED\n  transports: [https]").Replace(fmt.Sprintf(definition, l.addr) + strings.Replace(ticksTopic, "/stream/ticks", "/stream/any/secure", 1))
 	plain := strings.NewReplacer("name: secure", "name: plain", "context: /secure", "context: /plain", "[https]", "[http]", "any/secure", "any/plain").Replace(secure)
-	l.gate.write(filepath.Join("apis", "secure.yaml"), secure)
-	l.gate.write(filepath.Join("apis", "plain.yaml"), plain)
-	l.gate.signal(syscall.SIGHUP)
-	l.gate.waitLog("the reload", func(e entry) bool { return e.is("msg", "definitions reloaded") })
+	l.gate.Write(filepath.Join("apis", "secure.yaml"), secure)
+	l.gate.Write(filepath.Join("apis", "plain.yaml"), plain)
+	l.gate.Signal(syscall.SIGHUP)
+	l.gate.WaitLog("the reload", func(e gateway.Entry) bool { return e.Is("msg", "definitions reloaded") })
 	h2, dials := h2Client()
 	defer h2.CloseIdleConnections()
-	https := "https://" + l.gate.addrs["edge-https"]
+	https := "https://" + l.gate.Addrs["edge-https"]
 
-	problem(t, open(t, oneShot(), l.gate.url("/secure/1.0.0/ticks")), http.StatusForbidden, "https-required")
+	problem(t, open(t, gateway.OneShot(), l.gate.URL("/secure/1.0.0/ticks")), http.StatusForbidden, "https-required")
 	problem(t, open(t, h2, https+"/plain/1.0.0/ticks"), http.StatusForbidden, "transport-not-allowed")
 	for _, url := range []string{https + "/secure/1.0.0/ticks", https + ticksPath} {
 		if resp := open(t, h2, url); resp.StatusCode != http.StatusOK || resp.Proto != "HTTP/2.0" || resp.Header.Get("Connection") != "" {
@@ -112,7 +113,7 @@ func TestTransports(t *testing.T) {
 			resp.Body.Close()
 		}
 	}
-	if resp := open(t, oneShot(), l.gate.url("/plain/1.0.0/ticks")); resp.StatusCode != http.StatusOK {
+	if resp := open(t, gateway.OneShot(), l.gate.URL("/plain/1.0.0/ticks")); resp.StatusCode != http.StatusOK {
 		t.Errorf("plain: %s", resp.Status)
 	}
 	l.readMany("/ticks", 100, func(o *reader.Options) {

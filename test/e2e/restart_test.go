@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"sluice/test/feed"
+	"sluice/test/gateway"
 	"sluice/test/oracle"
 	"sluice/test/oracle/reader"
 )
@@ -34,7 +35,7 @@ func TestRestart(t *testing.T) {
 			t.Parallel()
 			c.o.Rate = 200
 			run := oracle.Run{Unsure: c.unsure, MinProduced: uint64(restarts) * 50, MinFaults: restarts}
-			l := newLine(t, c.o, gatewayOptions{engine: c.engine}, run, ticksTopic)
+			l := newLine(t, c.o, gateway.Options{Engine: c.engine}, run, ticksTopic)
 			l.readMany("/ticks", clients, nil)
 			for i := range restarts {
 				l.awaitAll(l.Stats("/ticks").Head + 20)
@@ -44,12 +45,12 @@ func TestRestart(t *testing.T) {
 				}
 				l.book.Add(oracle.Fact{Kind: oracle.KindFault, Name: name, Edge: oracle.Begin})
 				if i%2 == 1 {
-					l.gate.kill()
+					l.gate.Kill()
 				} else {
-					l.gate.stop()
+					l.gate.Stop()
 				}
 				l.book.Add(oracle.Fact{Kind: oracle.KindFault, Name: oracle.ProcessGone, Edge: oracle.End})
-				l.gate.start()
+				l.gate.Start()
 			}
 			l.awaitAll(l.Stats("/ticks").Head + 20)
 			v := l.judge()
@@ -88,7 +89,7 @@ func TestUpstreamCuts(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			c.o.Rate, c.o.UTF8, c.o.Lines = 300, true, 2
-			l := newLine(t, c.o, gatewayOptions{}, oracle.Run{Unsure: c.unsure, MinFaults: 8}, ticksTopic)
+			l := newLine(t, c.o, gateway.Options{}, oracle.Run{Unsure: c.unsure, MinFaults: 8}, ticksTopic)
 			l.readMany("/ticks", 3, nil)
 			cuts := []string{"fin:3", "rst:id", "fin:line", "rst:crlf", "fin:rune", "eof:40", "fin:-1", "accept-close"}
 			for _, text := range cuts {
@@ -120,21 +121,21 @@ func TestUpstreamCuts(t *testing.T) {
 // TestSecondSignalEndsAtOnce sends SIGTERM twice: A43.
 func TestSecondSignalEndsAtOnce(t *testing.T) {
 	t.Parallel()
-	l := newLine(t, feed.Options{Rate: 50}, gatewayOptions{env: []string{"SLUICE_EDGE_DRAIN_DELAY=2m"}}, oracle.Run{}, ticksTopic)
+	l := newLine(t, feed.Options{Rate: 50}, gateway.Options{Env: []string{"SLUICE_EDGE_DRAIN_DELAY=2m"}}, oracle.Run{}, ticksTopic)
 	c := l.read(l.options("/ticks"))
 	l.await(c, "reading", func(s reader.State) bool { return s.Events > 3 })
-	l.gate.signal(syscall.SIGTERM)
-	l.gate.waitLog("draining", func(e entry) bool { return e.is("msg", "draining") })
-	if code, _ := l.gate.ops("/readyz"); code != 503 {
+	l.gate.Signal(syscall.SIGTERM)
+	l.gate.WaitLog("draining", func(e gateway.Entry) bool { return e.Is("msg", "draining") })
+	if code, _ := l.gate.Ops("/readyz"); code != 503 {
 		t.Errorf("/readyz answers %d while draining", code)
 	}
-	if code, _ := l.gate.ops("/livez"); code != 200 {
+	if code, _ := l.gate.Ops("/livez"); code != 200 {
 		t.Errorf("/livez answers %d while draining", code)
 	}
 	n := c.State().Events
 	l.await(c, "reading during the delay", func(s reader.State) bool { return s.Events > n+3 })
-	l.gate.signal(syscall.SIGTERM)
-	if code := l.gate.wait(); code != 1 {
+	l.gate.Signal(syscall.SIGTERM)
+	if code := l.gate.Wait(); code != 1 {
 		t.Errorf("exit code %d after the second SIGTERM, want 1", code)
 	}
 }
@@ -143,12 +144,12 @@ func TestSecondSignalEndsAtOnce(t *testing.T) {
 func TestDrain(t *testing.T) {
 	t.Parallel()
 	bothEngines(t, func(t *testing.T, engine string) {
-		l := newLine(t, feed.Options{Rate: 100}, gatewayOptions{engine: engine, env: []string{"SLUICE_FANOUT_DRAIN_OVER=2s"}},
+		l := newLine(t, feed.Options{Rate: 100}, gateway.Options{Engine: engine, Env: []string{"SLUICE_FANOUT_DRAIN_OVER=2s"}},
 			oracle.Run{MinFaults: 1}, ticksTopic)
 		l.readMany("/ticks", 30, nil)
 		l.awaitAll(l.Stats("/ticks").Head + 10)
 		l.book.Add(oracle.Fact{Kind: oracle.KindFault, Name: "SIGTERM", Edge: oracle.Begin})
-		l.gate.stop()
+		l.gate.Stop()
 		for i, c := range l.clients {
 			s := c.State()
 			if s.Connects != 1 || len(s.Notices) != 1 || !isDrain(s.Notices[0]) {
@@ -158,10 +159,10 @@ func TestDrain(t *testing.T) {
 				t.Errorf("client %d: status %d", i, s.Status)
 			}
 		}
-		if n := l.gate.logged(func(e entry) bool { return e.is("msg", "conn.close") && e.is("end", "drain") }); n != 30 {
+		if n := l.gate.Logged(func(e gateway.Entry) bool { return e.Is("msg", "conn.close") && e.Is("end", "drain") }); n != 30 {
 			t.Errorf("%d streams were logged as ended by drain, want 30", n)
 		}
-		l.gate.start()
+		l.gate.Start()
 		l.awaitAll(l.Stats("/ticks").Head + 10)
 		if v := l.judge(); v.Gaps.Told != 0 || v.Resumes != 30 {
 			t.Errorf("%d gaps, %d resumes", v.Gaps.Told, v.Resumes)

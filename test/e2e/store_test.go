@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"sluice/test/feed"
+	"sluice/test/gateway"
 	"sluice/test/oracle"
 	"sluice/test/oracle/reader"
 )
@@ -18,15 +19,15 @@ import (
 func TestStoreGone(t *testing.T) {
 	t.Parallel()
 	bothEngines(t, func(t *testing.T, engine string) {
-		l := newLine(t, feed.Options{Rate: 100}, gatewayOptions{engine: engine}, oracle.Run{MinFaults: 1}, ticksTopic)
+		l := newLine(t, feed.Options{Rate: 100}, gateway.Options{Engine: engine}, oracle.Run{MinFaults: 1}, ticksTopic)
 		l.readMany("/ticks", 10, nil)
 		l.awaitAll(l.head("/ticks") + 20)
 		l.book.Add(oracle.Fact{Kind: oracle.KindFault, Name: "store gone", Edge: oracle.Begin})
-		l.gate.stop()
-		if err := os.RemoveAll(filepath.Join(l.gate.dir, "data")); err != nil {
+		l.gate.Stop()
+		if err := os.RemoveAll(filepath.Join(l.gate.Dir, "data")); err != nil {
 			t.Fatal(err)
 		}
-		l.gate.start()
+		l.gate.Start()
 		l.awaitAll(l.head("/ticks") + 20)
 		for i, c := range l.clients {
 			if g := c.State().Gaps; len(g) != 1 || g[0].Reason != "reset" || !g[0].Possible || !g[0].Doubles {
@@ -42,13 +43,13 @@ func TestManyFeeds(t *testing.T) {
 	t.Parallel()
 	const feeds = 60
 	limit := fmt.Sprintf("  limits: {maxFeeds: %d}\n  topics:\n", feeds)
-	l := newLine(t, feed.Options{Manual: true}, gatewayOptions{}, oracle.Run{}, anyTopic)
+	l := newLine(t, feed.Options{Manual: true}, gateway.Options{}, oracle.Run{}, anyTopic)
 	l.define(strings.Replace(fmt.Sprintf(definition, l.addr)+anyTopic, "  topics:\n", limit, 1))
-	l.gate.waitLog("the reload", func(e entry) bool { return e.is("msg", "definitions reloaded") })
+	l.gate.WaitLog("the reload", func(e gateway.Entry) bool { return e.Is("msg", "definitions reloaded") })
 	for i := range feeds {
 		l.readMany(fmt.Sprintf("/any/f%d", i), 1, nil)
 	}
-	resp := open(t, oneShot(), l.gate.url("/market/1.0.0/any/one-too-many"), "Accept", "*/*")
+	resp := open(t, gateway.OneShot(), l.gate.URL("/market/1.0.0/any/one-too-many"), "Accept", "*/*")
 	problem(t, resp, http.StatusTooManyRequests, "too-many-feeds")
 	for i := range feeds {
 		l.wait(fmt.Sprintf("/any/f%d", i), "open", func(s feed.Stats) bool { return s.Open == 1 })
@@ -75,12 +76,12 @@ func TestUpstreamTLS(t *testing.T) {
 	for _, kind := range []string{"self-signed", "expired", "wrong-host"} {
 		t.Run(kind, func(t *testing.T) {
 			t.Parallel()
-			l := newLine(t, feed.Options{Rate: 100}, gatewayOptions{}, oracle.Run{}, ticksTopic)
+			l := newLine(t, feed.Options{Rate: 100}, gateway.Options{}, oracle.Run{}, ticksTopic)
 			l.awaitUp()
 			secure := newTLSOrigin(t, l.Market, kind)
 			text := strings.Replace(fmt.Sprintf(definition, secure)+ticksTopic, "endpoint: http:", "endpoint: https:", 1)
 			l.define(text)
-			l.gate.waitFeed("/ticks", "tls", func(s feedStatus, _ bool) bool { return s.State == "tls" && s.Why != "" })
+			l.gate.WaitFeed("/ticks", "tls", func(s gateway.FeedStatus, _ bool) bool { return s.State == "tls" && s.Why != "" })
 			l.define(strings.Replace(text, "  topics:", "  upstream: {tls: {insecureSkipVerify: true}}\n  topics:", 1))
 			l.awaitUp()
 			l.readMany("/ticks", 1, nil)
@@ -92,5 +93,5 @@ func TestUpstreamTLS(t *testing.T) {
 
 func (l *line) awaitUp() {
 	l.t.Helper()
-	l.gate.waitFeed("/ticks", "up", func(s feedStatus, _ bool) bool { return s.State == "up" })
+	l.gate.WaitFeed("/ticks", "up", func(s gateway.FeedStatus, _ bool) bool { return s.State == "up" })
 }

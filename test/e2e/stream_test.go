@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"sluice/test/feed"
+	"sluice/test/gateway"
 	"sluice/test/oracle"
 	"sluice/test/oracle/reader"
 )
@@ -19,9 +20,9 @@ func TestStreamBytes(t *testing.T) {
 	t.Parallel()
 	bothEngines(t, func(t *testing.T, engine string) {
 		l := newLine(t, feed.Options{Manual: true, Event: "tick", Lines: 2, CommentEvery: 1, Retry: time.Minute},
-			gatewayOptions{engine: engine}, oracle.Run{}, ticksTopic)
+			gateway.Options{Engine: engine}, oracle.Run{}, ticksTopic)
 		l.wait("/ticks", "the gateway is connected", func(s feed.Stats) bool { return s.Open == 1 })
-		resp := open(t, oneShot(), l.gate.url(ticksPath))
+		resp := open(t, gateway.OneShot(), l.gate.URL(ticksPath))
 		for name, want := range map[string]string{
 			"Content-Type": "text/event-stream", "Cache-Control": "no-cache, no-store, no-transform", "X-Accel-Buffering": "no",
 			"X-Content-Type-Options": "nosniff", "Connection": "close",
@@ -66,8 +67,8 @@ func TestStreamBytes(t *testing.T) {
 func TestHeartbeat(t *testing.T) {
 	t.Parallel()
 	bothEngines(t, func(t *testing.T, engine string) {
-		l := newLine(t, feed.Options{Manual: true}, gatewayOptions{engine: engine, env: []string{"SLUICE_FANOUT_HEARTBEAT=5s"}}, oracle.Run{}, ticksTopic)
-		r := bufio.NewReader(open(t, oneShot(), l.gate.url(ticksPath)).Body)
+		l := newLine(t, feed.Options{Manual: true}, gateway.Options{Engine: engine, Env: []string{"SLUICE_FANOUT_HEARTBEAT=5s"}}, oracle.Run{}, ticksTopic)
+		r := bufio.NewReader(open(t, gateway.OneShot(), l.gate.URL(ticksPath)).Body)
 		if _, err := r.ReadString('\n'); err != nil {
 			t.Fatal(err)
 		}
@@ -90,7 +91,7 @@ func TestCutsAndResumes(t *testing.T) {
 	bothEngines(t, func(t *testing.T, engine string) {
 		seed := rand.Uint64()
 		t.Logf("seed %d", seed)
-		l := newLine(t, feed.Options{Rate: 300, UTF8: true, Event: "tick"}, gatewayOptions{engine: engine},
+		l := newLine(t, feed.Options{Rate: 300, UTF8: true, Event: "tick"}, gateway.Options{Engine: engine},
 			oracle.Run{Seed: seed, MinProduced: 1000}, ticksTopic)
 		l.readMany("/ticks", 30, func(o *reader.Options) {
 			rnd := rand.New(rand.NewPCG(seed, uint64(len(l.clients))))
@@ -111,7 +112,7 @@ func TestExpired(t *testing.T) {
 	t.Parallel()
 	bothEngines(t, func(t *testing.T, engine string) {
 		topic := "    - {name: /ticks, backend: /stream/ticks, security: none, retention: {maxEvents: 100}}\n"
-		l := newLine(t, feed.Options{Manual: true}, gatewayOptions{engine: engine, env: []string{
+		l := newLine(t, feed.Options{Manual: true}, gateway.Options{Engine: engine, Env: []string{
 			"SLUICE_FANOUT_WINDOW_BYTES=256KiB", "SLUICE_FANOUT_LINGER=0s"}}, oracle.Run{}, topic)
 		l.wait("/ticks", "the gateway is connected", func(s feed.Stats) bool { return s.Open == 1 })
 		o := l.options("/ticks")
@@ -120,7 +121,7 @@ func TestExpired(t *testing.T) {
 		l.await(first, "at event 5", func(s reader.State) bool { return s.N == 5 })
 		first.Leave()
 		l.Emit("/ticks", 1000)
-		l.gate.waitFeed("/ticks", "1005 events", func(s feedStatus, _ bool) bool { return s.Events == 1005 })
+		l.gate.WaitFeed("/ticks", "1005 events", func(s gateway.FeedStatus, _ bool) bool { return s.Events == 1005 })
 
 		o.LastID = first.State().ID
 		again := l.read(o)
@@ -142,16 +143,16 @@ func TestExpired(t *testing.T) {
 // TestReadyMeansReady asks for a stream at the very moment the program says that it is ready, again and again.
 func TestReadyMeansReady(t *testing.T) {
 	t.Parallel()
-	l := newLine(t, feed.Options{Manual: true}, gatewayOptions{}, oracle.Run{}, ticksTopic)
+	l := newLine(t, feed.Options{Manual: true}, gateway.Options{}, oracle.Run{}, ticksTopic)
 	for range 5 {
-		l.gate.kill()
-		l.gate.start()
-		resp := open(t, oneShot(), l.gate.url(ticksPath), "Accept", "*/*") // which is never shed
+		l.gate.Kill()
+		l.gate.Start()
+		resp := open(t, gateway.OneShot(), l.gate.URL(ticksPath), "Accept", "*/*") // which is never shed
 		if resp.StatusCode != http.StatusOK {
 			t.Errorf("%s right after ready", resp.Status)
 		}
 		resp.Body.Close()
-		if code, body := l.gate.ops("/readyz?verbose"); code != http.StatusOK {
+		if code, body := l.gate.Ops("/readyz?verbose"); code != http.StatusOK {
 			t.Errorf("/readyz: %d %s", code, body)
 		}
 	}

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"sluice/test/feed"
+	"sluice/test/gateway"
 	"sluice/test/oracle"
 	"sluice/test/oracle/reader"
 )
@@ -24,7 +25,7 @@ func isDrain(notice string) bool {
 // TestUpstreamAnswers lets the upstream answer what is no stream: GET /feeds tells, nothing is lost, and the feed heals.
 func TestUpstreamAnswers(t *testing.T) {
 	t.Parallel()
-	l := newLine(t, feed.Options{Rate: 200}, gatewayOptions{}, oracle.Run{MinFaults: 14}, ticksTopic)
+	l := newLine(t, feed.Options{Rate: 200}, gateway.Options{}, oracle.Run{MinFaults: 14}, ticksTopic)
 	l.readMany("/ticks", 3, nil)
 	for _, c := range []struct{ fault, state string }{
 		{"status:500", "error"}, {"status:503", "error"}, {"status:404", "error"}, {"status:410", "error"},
@@ -38,11 +39,11 @@ func TestUpstreamAnswers(t *testing.T) {
 		}
 		f.Times = -1
 		l.Inject(f)
-		l.gate.waitFeed("/ticks", c.state, func(s feedStatus, _ bool) bool {
+		l.gate.WaitFeed("/ticks", c.state, func(s gateway.FeedStatus, _ bool) bool {
 			return s.State != "" && strings.Contains(" "+c.state+" ", " "+s.State+" ")
 		})
 		l.Clear()
-		l.gate.waitFeed("/ticks", "up again after "+c.fault, func(s feedStatus, _ bool) bool { return s.State == "up" })
+		l.gate.WaitFeed("/ticks", "up again after "+c.fault, func(s gateway.FeedStatus, _ bool) bool { return s.State == "up" })
 		l.awaitAll(l.Stats("/ticks").Head + 10)
 	}
 	for _, r := range l.Requests("/ticks") {
@@ -59,14 +60,14 @@ func TestUpstreamAnswers(t *testing.T) {
 // TestUpstreamDown takes the upstream away, listener and all, and brings it back: A29.
 func TestUpstreamDown(t *testing.T) {
 	t.Parallel()
-	l := newLine(t, feed.Options{Rate: 200}, gatewayOptions{}, oracle.Run{}, ticksTopic)
+	l := newLine(t, feed.Options{Rate: 200}, gateway.Options{}, oracle.Run{}, ticksTopic)
 	l.readMany("/ticks", 3, nil)
 	for range 3 {
 		l.awaitAll(l.Stats("/ticks").Head + 20)
 		l.down()
-		l.gate.waitFeed("/ticks", "backoff", func(s feedStatus, _ bool) bool { return s.State == "backoff" && s.Why != "" })
+		l.gate.WaitFeed("/ticks", "backoff", func(s gateway.FeedStatus, _ bool) bool { return s.State == "backoff" && s.Why != "" })
 		l.up()
-		l.gate.waitFeed("/ticks", "up", func(s feedStatus, _ bool) bool { return s.State == "up" })
+		l.gate.WaitFeed("/ticks", "up", func(s gateway.FeedStatus, _ bool) bool { return s.State == "up" })
 	}
 	l.awaitAll(l.Stats("/ticks").Head + 20)
 	if v := l.judge(); v.Gaps.Told != 0 || v.Resumes != 0 {
@@ -77,7 +78,7 @@ func TestUpstreamDown(t *testing.T) {
 // TestUpstreamStalls lets the upstream fall silent with TCP alive: A30.
 func TestUpstreamStalls(t *testing.T) {
 	t.Parallel()
-	l := newLine(t, feed.Options{Rate: 100}, gatewayOptions{env: []string{"SLUICE_UPSTREAM_IDLE=5s"}}, oracle.Run{MinFaults: 1}, ticksTopic)
+	l := newLine(t, feed.Options{Rate: 100}, gateway.Options{Env: []string{"SLUICE_UPSTREAM_IDLE=5s"}}, oracle.Run{MinFaults: 1}, ticksTopic)
 	l.readMany("/ticks", 2, nil)
 	l.awaitAll(l.Stats("/ticks").Head + 20)
 	l.Inject(feed.Fault{Kind: feed.Stall})
@@ -91,11 +92,11 @@ func TestUpstreamStalls(t *testing.T) {
 // TestUpstreamGarbage feeds what a hostile or broken upstream could send; memory stays bounded and the stream goes on: A33.
 func TestUpstreamGarbage(t *testing.T) {
 	t.Parallel()
-	l := newLine(t, feed.Options{Rate: 200}, gatewayOptions{plain: true, env: []string{"SLUICE_UPSTREAM_ASSEMBLY=1s"}},
+	l := newLine(t, feed.Options{Rate: 200}, gateway.Options{Plain: true, Env: []string{"SLUICE_UPSTREAM_ASSEMBLY=1s"}},
 		oracle.Run{MinFaults: 12}, ticksTopic)
 	l.readMany("/ticks", 3, nil)
 	l.awaitAll(l.Stats("/ticks").Head + 50)
-	before := l.gate.peakMemory()
+	before := l.gate.PeakMemory()
 	for _, c := range []struct {
 		fault string
 		junk  int  // events it makes
@@ -117,7 +118,7 @@ func TestUpstreamGarbage(t *testing.T) {
 		l.await(l.clients[0], "past "+c.fault, func(s reader.State) bool { return s.Junk == junk+c.junk })
 		l.awaitAll(l.Stats("/ticks").Head + 5)
 	}
-	grown := l.gate.peakMemory() - before
+	grown := l.gate.PeakMemory() - before
 	t.Logf("peak memory %d MiB, grown by %d MiB", (before+grown)>>20, grown>>20)
 	if grown > 64<<20 {
 		t.Errorf("peak memory grew from %d to %d MiB", before>>20, (before+grown)>>20)
@@ -136,7 +137,7 @@ func TestUpstreamGarbage(t *testing.T) {
 // TestBurst sends what cannot be committed at the pace it comes; nothing is dropped: A42 for one node.
 func TestBurst(t *testing.T) {
 	t.Parallel()
-	l := newLine(t, feed.Options{Manual: true, Size: 200}, gatewayOptions{env: []string{"SLUICE_INGEST_QUEUE_BYTES=1MiB"}}, oracle.Run{}, ticksTopic)
+	l := newLine(t, feed.Options{Manual: true, Size: 200}, gateway.Options{Env: []string{"SLUICE_INGEST_QUEUE_BYTES=1MiB"}}, oracle.Run{}, ticksTopic)
 	l.wait("/ticks", "the gateway is connected", func(s feed.Stats) bool { return s.Open == 1 })
 	l.readMany("/ticks", 5, nil)
 	burst := number(t, "SLUICE_E2E_BURST", 20_000)
@@ -151,7 +152,7 @@ func TestBurst(t *testing.T) {
 func TestOnDemand(t *testing.T) {
 	t.Parallel()
 	clients := number(t, "SLUICE_E2E_CLIENTS", 100)
-	l := newLine(t, feed.Options{Rates: map[string]float64{"/quotes/ACME": 100}}, gatewayOptions{}, oracle.Run{}, ticksTopic, quotesTopic)
+	l := newLine(t, feed.Options{Rates: map[string]float64{"/quotes/ACME": 100}}, gateway.Options{}, oracle.Run{}, ticksTopic, quotesTopic)
 	if s := l.Stats("/quotes/ACME"); s.Requests != 0 {
 		t.Fatalf("a feed is open that nobody reads: %+v", s)
 	}
@@ -160,7 +161,7 @@ func TestOnDemand(t *testing.T) {
 	if s := l.Stats("/quotes/ACME"); s.Opens != 1 || s.Peak != 1 {
 		t.Errorf("%d clients made %d upstream connections, %d at once", clients, s.Opens, s.Peak)
 	}
-	if resp := open(t, oneShot(), l.gate.url("/market/1.0.0/quotes/NOBODY")); resp.StatusCode != 404 ||
+	if resp := open(t, gateway.OneShot(), l.gate.URL("/market/1.0.0/quotes/NOBODY")); resp.StatusCode != 404 ||
 		resp.Header.Get("Content-Type") != "application/problem+json" {
 		t.Errorf("a symbol that the upstream does not know: %s", resp.Status)
 	}
@@ -176,7 +177,7 @@ func TestOnDemand(t *testing.T) {
 	id := last.State().ID
 	last.Leave()
 	l.wait("/quotes/ACME", "closed after its last client", func(s feed.Stats) bool { return s.Open == 0 })
-	l.gate.waitFeed("/quotes/ACME", "closed", func(s feedStatus, there bool) bool { return !there || s.State == "closed" })
+	l.gate.WaitFeed("/quotes/ACME", "closed", func(s gateway.FeedStatus, there bool) bool { return !there || s.State == "closed" })
 
 	// Back after the linger: the feed is opened again, and the client misses nothing, as the upstream honours ids.
 	o := l.options("/quotes/ACME")
