@@ -37,6 +37,11 @@ func (s *Server) drain(ctx context.Context) error {
 	defer cancel()
 	var g errgroup.Group
 	for _, l := range listeners {
+		if !l.multiplexes() {
+			// Not Shutdown yet: net/http would close a connection whose request is still on its way without an answer.
+			l.srv.SetKeepAlivesEnabled(false)
+			continue
+		}
 		// Tells HTTP/2 clients to go elsewhere and waits for handlers.
 		g.Go(func() error { _ = l.srv.Shutdown(bounded); return nil })
 	}
@@ -45,6 +50,7 @@ func (s *Server) drain(ctx context.Context) error {
 	}
 	err := g.Wait()
 	for _, l := range listeners {
+		_ = l.srv.Shutdown(bounded) // waits for handlers
 		_ = l.srv.Close()
 	}
 	s.log.Info("drained", "streams", s.Open())
@@ -52,6 +58,11 @@ func (s *Server) drain(ctx context.Context) error {
 		return fmt.Errorf("edge: drain: %w", err)
 	}
 	return nil
+}
+
+// multiplexes says that clients may speak HTTP/2 to the listener.
+func (l *listener) multiplexes() bool {
+	return l.srv.Protocols.HTTP2() || l.srv.Protocols.UnencryptedHTTP2()
 }
 
 // pause waits d, or less if ctx ends.
