@@ -1,5 +1,5 @@
 # Every target runs the section of the same name in .ci/run, so that a machine and a person run one thing.
-.PHONY: run build test check e2e fuzz mutants conformance house clean
+.PHONY: run build test check e2e fuzz mutants badinput conformance house clean
 
 run: build ## build everything and start the demo
 	./bin/sluice demo
@@ -8,12 +8,12 @@ build:
 	go build -o bin/sluice ./cmd/sluice
 
 test: ## what a newcomer runs: needs only Go
-	@.ci/run fast unit e2e
+	@.ci/run fast unit e2e badinput
 
 check: ## all that CI runs; as root it installs what it needs
 	@.ci/run
 
-e2e conformance mutants:
+e2e badinput conformance mutants:
 	@.ci/run $@
 
 fuzz: ## FUZZTIME=2m for each target; T=FuzzSubject for one

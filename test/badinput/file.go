@@ -1,0 +1,167 @@
+// Package badinput sends everything wrong that the contract names to the real program, and wants the exact answer and
+// nothing else changed.
+//
+// Read edge.yaml, config.yaml, upstream.yaml and broker.yaml (the cases), file.go (what a case can say), run_test.go (what is
+// checked around every case), then the _test.go of a surface. Only tests import it.
+package badinput
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"sluice/internal/doc"
+)
+
+// Surfaces are the names of the files, and the letters of the contract's numbers with the highest one of each. Letter F is
+// for API definition files, which the contract leaves to the catalog: its numbers are our own.
+var Surfaces = []Surface{{"edge", "D", 41}, {"config", "C", 11}, {"upstream", "U", 25}, {"broker", "N", 9}}
+
+// Surface is one table of the contract.
+type Surface struct {
+	Name   string
+	Letter string
+	Last   int
+}
+
+// File is one surface's cases.
+type File struct {
+	Surface  string             `json:"surface"`
+	Fixtures map[string]Fixture `json:"fixtures"`
+	Cases    []Case             `json:"cases"`
+	// Partly says of numbers that have cases which part of their row has none, and why.
+	Partly map[string]string `json:"partly"`
+	// Later says of numbers without cases why.
+	Later map[string]string `json:"later"`
+}
+
+// Fixture is a gateway that cases share; it starts before the first and ends after the last.
+type Fixture struct {
+	// Engines runs the cases once for each engine. Default: auto.
+	Engines []string `json:"engines"`
+	Env     []string `json:"env"`
+	HTTPS   bool     `json:"https"`
+	// Plain is without the race detector, for cases that look at memory.
+	Plain bool   `json:"plain"`
+	APIs  string `json:"apis"`
+	// Watch are paths of open streams that must go on flowing; the market's feed of the first gets an event after each case.
+	Watch []Watch `json:"watch"`
+	// Feeds is how many feeds run before the first case.
+	Feeds int `json:"feeds"`
+	// Drain sends SIGTERM once the cases' connections are open.
+	Drain bool `json:"drain"`
+}
+
+// Watch is a stream that stays open, and what its upstream sends before the first case.
+type Watch struct {
+	Path string `json:"path"`
+	Feed string `json:"feed"` // the market's name
+	Emit int    `json:"emit"`
+}
+
+// Case is one bad input and its answer. Text may hold ${…}, see expand.
+type Case struct {
+	ID   string `json:"id"` // the contract's number, and a letter if there are several
+	Name string `json:"name"`
+	On   string `json:"on"` // fixture; default main
+	// Engine is the only one of the fixture's that the case is about; on Linux, as elsewhere auto is portable.
+	Engine string `json:"engine"`
+	Send   Send   `json:"send"`
+	Want   Want   `json:"want"`
+}
+
+// Send is the input. Get or Raw or H2 or Unread for the edge; the next group for config, upstream and broker.
+type Send struct {
+	Get     string   `json:"get"` // target of a request that is fine otherwise
+	Method  string   `json:"method"`
+	Proto   string   `json:"proto"` // default HTTP/1.1
+	Headers []string `json:"headers"`
+	Raw     string   `json:"raw"`    // bytes
+	Drip    bool     `json:"drip"`   // then one byte of header after another
+	H2      string   `json:"h2"`     // name of a script of frames
+	Unread  string   `json:"unread"` // target of a stream that is never read
+	Hold    []string `json:"hold"`   // targets of streams that are open meanwhile
+	// As are the headers of held streams.
+	As []string `json:"as"`
+	// Emit is a feed of the market that gets an event when the answer's head is there.
+	Emit string `json:"emit"`
+
+	Files  map[string]string `json:"files"`
+	Args   []string          `json:"args"`
+	Env    []string          `json:"env"`
+	Reload map[string]string `json:"reload"` // definition files, then SIGHUP
+
+	Upstream *Upstream `json:"upstream"`
+}
+
+// Upstream is a server that misbehaves: a fault of test/feed, or a body as it stands.
+type Upstream struct {
+	Fault    string `json:"fault"`
+	Text     string `json:"text"`     // of an event stream that stays open
+	Close    bool   `json:"close"`    // …that ends
+	Endpoint string `json:"endpoint"` // instead of our server
+	TLS      string `json:"tls"`      // kind of certificate
+	Spec     string `json:"spec"`     // the definition's upstream, in flow style
+	Emit     int    `json:"emit"`     // events of the market once the feed is up
+}
+
+// Want is the answer. What it leaves out must not be there: see the checks in run_test.go.
+type Want struct {
+	Status    int               `json:"status"`
+	Type      string            `json:"type"`      // of the problem
+	Parameter string            `json:"parameter"` // that errors[] names
+	Header    map[string]string `json:"header"`    // exact; "" = absent
+	// RetryAfter wants the header; without it there must be none.
+	RetryAfter bool   `json:"retryAfter"`
+	Closed     bool   `json:"closed"` // after the answer
+	Shed       string `json:"shed"`   // reason: a stream that ends at once
+	// Body is a pattern that the first bytes match; all of them if the connection closes.
+	Body  string         `json:"body"`
+	Like  string         `json:"like"` // case whose answer has the same bytes
+	Log   *Log           `json:"log"`
+	Close *Log           `json:"close"` // fields of a stream's access line
+	Count map[string]int `json:"count"` // metric without sluice_, labels behind it: change
+	// Grows says that a feed may have opened.
+	Grows bool `json:"grows"`
+
+	Exit   *int     `json:"exit"`
+	Stderr []string `json:"stderr"` // patterns, each of another line
+	Stdout string   `json:"stdout"`
+
+	State   string `json:"state"` // of the feed
+	Why     string `json:"why"`   // pattern
+	Markers int    `json:"markers"`
+	Stored  string `json:"stored"` // pattern of what a client gets that begins with the earliest
+	Events  int    `json:"events"` // stored, markers included
+}
+
+// Log is one line of the log.
+type Log struct {
+	Event  string            `json:"event"` // or msg
+	Level  string            `json:"level"`
+	Fields map[string]string `json:"fields"` // exact
+}
+
+// Load reads the file of a surface in dir.
+func Load(dir, surface string) (*File, error) {
+	path := filepath.Join(dir, surface+".yaml")
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	docs, err := doc.ParseYAML(path, data)
+	if err != nil {
+		return nil, err
+	}
+	if len(docs) != 1 {
+		return nil, fmt.Errorf("%s: %d documents, want one", path, len(docs))
+	}
+	f := &File{}
+	if err := docs[0].Decode(f); err != nil {
+		return nil, err
+	}
+	if f.Surface != surface {
+		return nil, fmt.Errorf("%s: surface %q", path, f.Surface)
+	}
+	return f, nil
+}
