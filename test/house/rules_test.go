@@ -25,6 +25,7 @@ var mayImport = map[string][]string{
 	"edge":                       {"fanout", "config", "config/catalog", "internal/broker", "internal/problem", "internal/sse"},
 	"test/feed":                  {"internal/sse", "test/oracle"},
 	"test/oracle":                {"internal/sse", "internal/broker"},
+	"test/load":                  {},
 	"cmd/sluice":                 nil, // may import everything: it is the composition root
 }
 
@@ -47,6 +48,9 @@ var doors = map[string][]string{
 	"github.com/KimMachineGun":            {"cmd/sluice"},
 	"github.com/google/go-cmp":            {"fanout/fanouttest", "internal/broker/brokertest"},
 	"go.uber.org/goleak":                  {"fanout/fanouttest", "internal/broker/brokertest"},
+	"github.com/HdrHistogram":             {"test/load", "cmd/sluice"},
+	"charm.land":                          {"cmd/sluice"},
+	"github.com/guptarohit/asciigraph":    {"cmd/sluice"},
 	"pgregory.net/rapid":                  {"fanout/fanouttest", "internal/broker/brokertest"},
 }
 
