@@ -90,6 +90,9 @@ func (b *book) event(c *client) {
 	}
 	if s.corrupt {
 		b.fault(Corrupt, c, s.n, "checksum differs")
+		if s.n == c.last+1 {
+			c.last = s.n // it came, so it is not lost as well
+		}
 		return
 	}
 	b.judgeID(c, s.n)

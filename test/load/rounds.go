@@ -13,7 +13,7 @@ type Entry struct {
 	// Cell measures it. Its clients, rate, size and times should be those of the others.
 	Cell Cell
 	// Start makes the server ready for one run, and Stop ends it. Nil: it runs already.
-	Start func(ctx context.Context, c *Cell) (stop func(), err error)
+	Start func(c *Cell) (stop func(), err error)
 }
 
 // Rounds repeats cells in turn: single runs drift by a factor of two with a neighbour on the machine, ratios of
@@ -97,7 +97,7 @@ func (e Entry) run(ctx context.Context) (*Result, error) {
 	cell := e.Cell
 	cell.Name = e.Name
 	if e.Start != nil {
-		stop, err := e.Start(ctx, &cell)
+		stop, err := e.Start(&cell)
 		if err != nil {
 			return nil, err
 		}
