@@ -15,9 +15,10 @@ import (
 // originKeeps is how many events of a topic the origin can send again to a server that comes back.
 const originKeeps = 50_000
 
-// origin is an upstream for the server under test: /t/<topic> streams what publish is given, in order, with ids that
-// are numbers, and honours Last-Event-ID as far as it keeps events.
+// origin is an upstream for the server under test: /t/<topic> streams what publish is given, in order, and honours
+// Last-Event-ID as far as it keeps events. Topics beyond those of the cell begin again from 0.
 type origin struct {
+	prefix string // begins every id: ids of an earlier run are not those of this one
 	topics []originTopic
 	ln     net.Listener
 	server *http.Server
@@ -34,12 +35,12 @@ type originTopic struct {
 }
 
 // newOrigin listens on addr. It serves once run is called.
-func newOrigin(ctx context.Context, addr string, topics int) (*origin, error) {
+func newOrigin(ctx context.Context, addr string, topics int, run int64) (*origin, error) {
 	ln, err := (&net.ListenConfig{}).Listen(ctx, "tcp", addr)
 	if err != nil {
 		return nil, fmt.Errorf("origin: %w", err)
 	}
-	o := &origin{topics: make([]originTopic, topics), ln: ln}
+	o := &origin{prefix: strconv.FormatInt(run, 36) + "-", topics: make([]originTopic, topics), ln: ln}
 	for i := range o.topics {
 		o.topics[i].changed, o.topics[i].joined = make(chan struct{}), make(chan struct{})
 	}
@@ -61,8 +62,8 @@ func (o *origin) lanes() int { return 1 }
 
 // publish appends to a topic and wakes its readers.
 func (o *origin) publish(_ context.Context, topic int, n int64, data []byte) error {
-	frame := make([]byte, 0, len(data)+32)
-	frame = strconv.AppendInt(append(frame, "id: "...), n, 10)
+	frame := make([]byte, 0, len(data)+64)
+	frame = strconv.AppendInt(append(append(frame, "id: "...), o.prefix...), n, 10)
 	frame = append(append(append(frame, "\ndata: "...), data...), "\n\n"...)
 	t := &o.topics[topic]
 	t.mu.Lock()
@@ -82,7 +83,7 @@ func (o *origin) ready(ctx context.Context) error {
 		select {
 		case <-o.topics[i].joined:
 		case <-ctx.Done():
-			return fmt.Errorf("nobody reads http://%s/t/%d: is it the endpoint of the server under test?", o.ln.Addr(), i)
+			return fmt.Errorf("nobody reads topic %[2]d of http://%[1]s/t/<topic>: is it the endpoint of the server under test?", o.ln.Addr(), i)
 		}
 	}
 	return nil
@@ -91,12 +92,12 @@ func (o *origin) ready(ctx context.Context) error {
 func (o *origin) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	number, found := strings.CutPrefix(r.URL.Path, "/t/")
 	topic, err := strconv.Atoi(number)
-	if !found || err != nil || topic < 0 || topic >= len(o.topics) {
+	if !found || err != nil || topic < 0 {
 		http.NotFound(w, r)
 		return
 	}
-	t := &o.topics[topic]
-	next := t.join(r.Header.Get("Last-Event-ID"))
+	t := &o.topics[topic%len(o.topics)] // so that a run can use a path of its own, such as /t/7
+	next := t.join(strings.CutPrefix(r.Header.Get("Last-Event-ID"), o.prefix))
 	w.Header().Set("Content-Type", "text/event-stream")
 	w.Header().Set("Cache-Control", "no-cache")
 	flush := http.NewResponseController(w)
@@ -123,14 +124,14 @@ func (o *origin) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// join notes a reader and says with which n it begins: after the id it presents, if that is one of this run.
-func (t *originTopic) join(lastID string) int64 {
+// join notes a reader and says with which n it begins: after the one it presents, if that is of this run.
+func (t *originTopic) join(last string, ofThisRun bool) int64 {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.readers++; t.readers == 1 {
 		close(t.joined)
 	}
-	if id, err := strconv.ParseInt(lastID, 10, 64); err == nil && id <= t.newest && id > t.newest-int64(len(t.frames)) {
+	if id, err := strconv.ParseInt(last, 10, 64); ofThisRun && err == nil && id <= t.newest && id > t.newest-int64(len(t.frames)) {
 		return id + 1
 	}
 	return t.newest + 1

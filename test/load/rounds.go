@@ -141,7 +141,11 @@ func (c *Comparison) judgeRounds(raw int) []bool {
 	for round := range counts {
 		counts[round] = true
 		for _, s := range c.Series {
-			if why := s.Runs[round].Void; why != "" {
+			why := s.Runs[round].Void
+			if s.Runs[round].Failed != "" {
+				why = s.Runs[round].Failed
+			}
+			if why != "" {
 				counts[round] = false
 				c.Void = append(c.Void, fmt.Sprintf("round %d: %s: %s", round+1, s.Name, why))
 			}

@@ -23,7 +23,8 @@ type runner struct {
 	began  time.Time
 	result *Result
 
-	end atomic.Int64 // ns: when counting should end, 0 = not known yet
+	end      atomic.Int64 // ns: when counting should end, 0 = not known yet
+	resuming atomic.Bool  // a mass resume goes on: no churn meanwhile
 
 	mu      sync.Mutex // guards what follows: the sampler writes, the end of the run reads
 	phase   string
@@ -85,7 +86,7 @@ func newRunner(ctx context.Context, c *Cell) (*runner, error) {
 	}
 	switch {
 	case c.Origin != "":
-		if r.origin, err = newOrigin(ctx, c.Origin, c.Topics); err != nil {
+		if r.origin, err = newOrigin(ctx, c.Origin, c.Topics, r.run.tag); err != nil {
 			return nil, err
 		}
 		r.pub = newPublisher(c, r.run, r.origin, table)
@@ -235,7 +236,10 @@ func (r *runner) flow(ctx context.Context) error {
 func (r *runner) charge(use0, use1 usage, own, took time.Duration) {
 	s := r.sums()
 	per := func(d time.Duration) float64 {
-		return float64(d.Nanoseconds()) / 1000 / float64(max(s.delivered, 1))
+		if s.delivered == 0 {
+			return 0
+		}
+		return float64(d.Nanoseconds()) / 1000 / float64(s.delivered)
 	}
 	r.result.RSSEnd = use1.rss
 	r.result.Seconds = took.Seconds()
@@ -267,6 +271,9 @@ func (r *runner) churn(ctx context.Context, start time.Time) {
 		if !pause(ctx, time.Until(table.at(i))) {
 			return
 		}
+		if r.resuming.Load() {
+			continue
+		}
 		c := rand.IntN(r.cell.Clients)
 		r.engine.leave(c)
 		r.engine.open(c, time.Now(), false)
@@ -275,6 +282,8 @@ func (r *runner) churn(ctx context.Context, start time.Time) {
 
 // massResume sends all clients away, waits until they are as far behind as the cell says, and calls all at once.
 func (r *runner) massResume(ctx context.Context) {
+	r.resuming.Store(true)
+	defer r.resuming.Store(false)
 	r.enter("away")
 	for i := range r.cell.Clients {
 		r.engine.leave(i)

@@ -14,7 +14,10 @@ func WriteSample(w io.Writer, name string, s Sample) {
 		fmt.Fprintf(w, " p50=%s p99=%s max=%s", Millis(s.Latency.P50), Millis(s.Latency.P99), Millis(s.Latency.Max))
 	}
 	if s.RSS > 0 {
-		fmt.Fprintf(w, " cpu=%.0f%% cpu/delivery=%.2fµs rss=%s", s.CPU, s.CPUPer, Bytes(float64(s.RSS)))
+		fmt.Fprintf(w, " cpu=%.0f%% rss=%s", s.CPU, Bytes(float64(s.RSS)))
+		if s.CPUPer > 0 {
+			fmt.Fprintf(w, " cpu/delivery=%.2fµs", s.CPUPer)
+		}
 	}
 	if s.Reconnects > 0 {
 		fmt.Fprintf(w, " reconnects=%d", s.Reconnects)
@@ -42,11 +45,15 @@ func WriteSummary(w io.Writer, r *Result) {
 		row("to last client", "%s", latencyText(r.LastClient))
 		row("fairness", "slowest tenth of connect order %.2f × the fastest", r.Fairness.Spread)
 	}
-	if r.RSSIdle > 0 {
+	if r.RSSIdle > 0 && r.Delivered > 0 {
 		row("server CPU", "%.2f µs per delivery, %.0f %% of a core", r.ServerPer, r.ServerPct)
+	}
+	if r.RSSIdle > 0 {
 		row("server memory", "%s before, %s idle (%.2f KB per client), %s at the end", Bytes(float64(r.RSSBefore)), Bytes(float64(r.RSSIdle)), r.PerIdle/1024, Bytes(float64(r.RSSEnd)))
 	}
-	row("bench CPU", "%.2f µs per delivery", r.ClientPer)
+	if r.Delivered > 0 {
+		row("bench CPU", "%.2f µs per delivery", r.ClientPer)
+	}
 	if p := r.Published; p.Events > 0 {
 		row("published", "%d events, at most %.1f ms after they were due", p.Events, p.LateMax)
 	}

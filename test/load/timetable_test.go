@@ -83,12 +83,12 @@ func TestRoundsVoidAndRatios(t *testing.T) {
 	run := func(cpu, p99 float64, void string) *Result {
 		return &Result{ServerPer: cpu, Latency: Latency{P99: p99}, Void: void}
 	}
-	c := Comparison{Rounds: 5, Series: []Series{
-		{Name: "ours", Runs: []*Result{run(2, 10, ""), run(6, 12, ""), run(100, 900, ""), run(2.2, 11, ""), run(3, 1, "behind")}},
-		{Name: "raw", Runs: []*Result{run(2, 5, ""), run(2.1, 6, ""), run(40, 300, ""), run(1.9, 5, ""), run(2, 5, "")}},
+	c := Comparison{Rounds: 6, Series: []Series{
+		{Name: "ours", Runs: []*Result{run(2, 10, ""), run(6, 12, ""), run(100, 900, ""), run(2.2, 11, ""), run(3, 1, "behind"), {Failed: "9 lost"}}},
+		{Name: "raw", Runs: []*Result{run(2, 5, ""), run(2.1, 6, ""), run(40, 300, ""), run(1.9, 5, ""), run(2, 5, ""), run(2, 5, "")}},
 	}}
 	c.sumUp(1)
-	if c.voidRounds() != 2 || len(c.Void) != 2 {
+	if c.voidRounds() != 3 || len(c.Void) != 3 {
 		t.Errorf("void: %v", c.Void)
 	}
 	if len(c.Ratios) != 2 || c.Ratios[0].Rounds != 3 || c.Ratios[0].Min != 1 || c.Ratios[0].Median < 1.15 || c.Ratios[0].Median > 1.16 {
