@@ -8,6 +8,8 @@ import (
 	"io"
 	"os"
 
+	tea "charm.land/bubbletea/v2"
+
 	"sluice/test/load"
 )
 
@@ -59,9 +61,9 @@ func measure(ctx context.Context, f benchFlags, out *benchPrinter) (*load.Result
 // benchPrinter shows a run as the flags and the terminal want it.
 type benchPrinter struct {
 	f    benchFlags
-	out  io.Writer // results
-	note io.Writer // progress
-	view func(name string, s load.Sample)
+	out  io.Writer     // results
+	note io.Writer     // progress
+	show func(tea.Msg) // to the live view, nil without one
 	e    env
 }
 
@@ -73,16 +75,11 @@ func newBenchPrinter(e env, f benchFlags) *benchPrinter {
 	return p
 }
 
-// while runs the measurement, with a live view if there is a terminal for it.
-func (p *benchPrinter) while(ctx context.Context, work func(context.Context) error) error {
-	return work(ctx)
-}
-
 // sample shows one second.
 func (p *benchPrinter) sample(name string, s load.Sample) {
 	switch {
-	case p.view != nil:
-		p.view(name, s)
+	case p.show != nil:
+		p.show(benchSampled{name, s})
 	case p.f.jsonLines:
 		p.line(map[string]any{"name": name, "sample": s})
 	case !p.f.quiet:
@@ -92,11 +89,14 @@ func (p *benchPrinter) sample(name string, s load.Sample) {
 
 // ran shows one finished run of several.
 func (p *benchPrinter) ran(round int, name string, r *load.Result) {
+	text := fmt.Sprintf("round %d, %s: %.2f µs per delivery, p99 %s%s", round+1, name, r.ServerPer, load.Millis(r.Latency.P99), failure(r))
 	switch {
+	case p.show != nil:
+		p.show(benchRan(text))
 	case p.f.jsonLines:
 		p.line(map[string]any{"name": name, "round": round + 1, "result": bare(r)})
-	case p.view == nil && !p.f.quiet:
-		fmt.Fprintf(p.note, "-- round %d, %s: %.2f µs per delivery, p99 %s%s\n", round+1, name, r.ServerPer, load.Millis(r.Latency.P99), failure(r))
+	case !p.f.quiet:
+		fmt.Fprintln(p.note, "--", text)
 	}
 }
 
