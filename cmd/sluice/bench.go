@@ -85,6 +85,7 @@ func (f *benchFlags) add(c *cobra.Command) {
 	fl.IntVar(&cell.Slow, "slow", 0, "add so many slow readers")
 	fl.IntVar(&cell.SlowRate, "slow-rate", 0, "bytes per second of a slow reader; 0 never reads")
 	fl.IntVar(&cell.ResumeBehind, "resume-behind", 0, "all clients hang up, miss so many events, and return at once")
+	fl.Float64Var(&cell.BurstRate, "burst-rate", 0, "events per second while they are away (0 = as always)")
 	fl.IntSliceVar(&cell.PIDs, "pids", nil, "processes of the server: their CPU and memory are read")
 	fl.IntVar(&cell.Workers, "workers", 0, "goroutines that own connections (0 = by CPUs)")
 	fl.BoolVar(&cell.Portable, "portable", false, "use net/http and a goroutine per client, as https and HTTP/2 do anyway")

@@ -31,6 +31,9 @@ func (f *benchFlags) finish() (err error) {
 	if f.cell.Settle == 0 {
 		f.cell.Settle = -1
 	}
+	if f.cell.Rate <= 0 {
+		f.cell.Rate = -1
+	}
 	switch f.expect {
 	case "auto":
 	case "none":

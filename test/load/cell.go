@@ -31,7 +31,7 @@ type Cell struct {
 	Origin string
 	// Publish sends events to the server under test. Without it and without Origin the bench only listens.
 	Publish *Publish
-	// Rate is how many events are published per second, over all topics. Default 10.
+	// Rate is how many events are published per second, over all topics. Default 10; negative = none.
 	Rate float64
 	// Size is the bytes of an event's data. Default 200.
 	Size int
@@ -51,6 +51,8 @@ type Cell struct {
 	// ResumeBehind makes all clients hang up in the middle of the run, stay away for so many events of each topic, and
 	// return at once. 0 = no.
 	ResumeBehind int
+	// BurstRate is the rate at which those events are published while clients are away. Default Rate.
+	BurstRate float64
 
 	// PIDs are the processes of the server under test: their CPU time and memory are read.
 	PIDs []int
@@ -98,7 +100,8 @@ func (c Cell) withDefaults() (*Cell, error) {
 	setDefault(&c.ConnectTimeout, 30*time.Second)
 	setDefault(&c.LateAfter, time.Second)
 	setDefault(&c.Workers, min(max(runtime.GOMAXPROCS(0)/2, 1), 4))
-	c.Warmup = max(c.Warmup, 0)
+	setDefault(&c.BurstRate, c.Rate)
+	c.Rate, c.Warmup = max(c.Rate, 0), max(c.Warmup, 0)
 	c.Settle = max(c.Settle, 0)
 	if c.Publish != nil {
 		p := *c.Publish
@@ -120,7 +123,7 @@ func (c *Cell) check() error {
 		return errors.New("clients must be 1 to 1,000,000")
 	case c.Topics < 0 || c.Topics > 10_000:
 		return errors.New("topics must be 1 to 10,000")
-	case c.Rate < 0 || c.Rate > 1e6:
+	case c.Rate > 1e6 || c.BurstRate > 1e6:
 		return errors.New("the rate must be 0 to 1,000,000 events a second")
 	case c.Size < 0 || c.Size > 1<<20:
 		return errors.New("the size must be at most 1 MiB")
@@ -128,11 +131,37 @@ func (c *Cell) check() error {
 		return errors.New("a cell is the origin or publishes by POST, not both")
 	case c.ResumeBehind > 0 && !c.publishes():
 		return errors.New("a mass resume needs a source: the origin, or a URL to publish to")
-	case float64(c.ResumeBehind)*float64(c.Topics)/c.Rate > c.Duration.Seconds()/2:
-		return fmt.Errorf("%d events of each of %d topics take %.0f s at %.4g/s, more than half of %v", c.ResumeBehind, c.Topics,
-			float64(c.ResumeBehind)*float64(c.Topics)/c.Rate, c.Rate, c.Duration)
+	case c.ResumeBehind > 0 && c.burstFor() > c.Duration/2:
+		return fmt.Errorf("%d events of each of %d topics take %v at %.4g/s, more than half of %v", c.ResumeBehind, c.Topics,
+			c.burstFor().Round(time.Millisecond), c.BurstRate, c.Duration)
 	}
 	return nil
+}
+
+// burst is how many events clients miss in a mass resume, over all topics.
+func (c *Cell) burst() int64 { return int64(c.ResumeBehind) * int64(c.Topics) }
+
+// burstFor is how long it takes to publish them.
+func (c *Cell) burstFor() time.Duration {
+	return time.Duration(float64(c.burst()) / c.BurstRate * float64(time.Second))
+}
+
+// leaveAt is when clients leave for a mass resume, after counting began; the burst begins leaveFor later.
+func (c *Cell) leaveAt() time.Duration { return c.Duration / 4 }
+
+// leaveFor is the time that clients have to be gone.
+const leaveFor = time.Second
+
+// table is the timetable of the cell, without its start.
+func (c *Cell) table() timetable {
+	t := timetable{rate: c.Rate, total: int64((c.Warmup + c.Duration).Seconds() * c.Rate)}
+	if c.ResumeBehind > 0 && c.BurstRate > c.Rate && c.Rate > 0 {
+		t.burst, t.burstRate = c.burst(), c.BurstRate
+		before := c.Warmup + c.leaveAt() + leaveFor
+		t.before = int64(before.Seconds() * c.Rate)
+		t.total = t.before + t.burst + int64((c.Warmup+c.Duration-before-c.burstFor()).Seconds()*c.Rate)
+	}
+	return t
 }
 
 // publishes says that the bench itself makes the events.

@@ -68,7 +68,7 @@ func newRunner(ctx context.Context, c *Cell) (*runner, error) {
 		own: c.publishes(), countOnly: c.CountOnly, tag: rand.Int64N(1<<31) + 1, topics: int64(c.Topics), lateAfter: c.LateAfter.Microseconds(),
 		seed: maphash.MakeSeed(), published: make([]atomic.Int64, c.Topics), target: make([]atomic.Int64, c.Topics),
 	}
-	table := timetable{rate: c.Rate, total: int64((c.Warmup + c.Duration).Seconds() * c.Rate)}
+	table := c.table()
 	r.run.events = int(min(table.total, maxEvents))
 	if c.publishes() {
 		r.run.countFrom.Store(table.count(c.Warmup))
@@ -253,7 +253,7 @@ func (r *runner) disturb(ctx context.Context, counted time.Time) {
 	var wg sync.WaitGroup
 	if r.cell.ResumeBehind > 0 {
 		wg.Go(func() {
-			if pause(ctx, time.Until(counted.Add(r.cell.Duration/4))) {
+			if pause(ctx, time.Until(counted.Add(r.cell.leaveAt()))) {
 				r.massResume(ctx)
 			}
 		})

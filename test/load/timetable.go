@@ -11,18 +11,32 @@ import (
 // behindAfter is how late the publisher may be, at its 99th percentile, before a cell is void.
 const behindAfter = 100 * time.Millisecond
 
-// timetable says when event g = 0, 1, … is due: evenly, from start, whatever happens (open loop).
+// timetable says when event g = 0, 1, … is due: evenly, from start, whatever happens (open loop). After the first before
+// events a burst may come at a rate of its own.
 type timetable struct {
 	start time.Time
 	rate  float64
 	total int64
+
+	before    int64
+	burst     int64
+	burstRate float64
 }
 
 func (t timetable) at(g int64) time.Time {
-	return t.start.Add(time.Duration(float64(g) / t.rate * float64(time.Second)))
+	plain, quick := g, int64(0)
+	if t.burst > 0 {
+		quick = min(max(g-t.before, 0), t.burst)
+		plain -= quick
+	}
+	after := float64(plain) / t.rate
+	if quick > 0 {
+		after += float64(quick) / t.burstRate
+	}
+	return t.start.Add(time.Duration(after * float64(time.Second)))
 }
 
-// count is how many events are due within d of the start, at most total.
+// count is how many events are due within d of the start, before the burst.
 func (t timetable) count(d time.Duration) int64 {
 	return min(int64(d.Seconds()*t.rate+1e-9), t.total)
 }

@@ -79,6 +79,23 @@ func TestTimetableCounts(t *testing.T) {
 	}
 }
 
+func TestTimetableHasABurst(t *testing.T) {
+	c, err := Cell{URL: "http://x/", Rate: 10, Origin: "x", Warmup: 2 * time.Second, Duration: 8 * time.Second, ResumeBehind: 1000, BurstRate: 500}.withDefaults()
+	if err != nil {
+		t.Fatal(err)
+	}
+	table := c.table()
+	// 2 s of warm-up, 2 s until clients leave and 1 s to be gone make 50 events; 2 s of burst; 3 s to the end.
+	if table.total != 50+1000+30 {
+		t.Errorf("%d events", table.total)
+	}
+	for g, want := range map[int64]time.Duration{0: 0, 49: 4900 * time.Millisecond, 50: 5 * time.Second, 550: 6 * time.Second, 1050: 7 * time.Second, 1060: 8 * time.Second} {
+		if got := table.at(g).Sub(table.start).Round(time.Microsecond); got != want {
+			t.Errorf("event %d at %v, want %v", g, got, want)
+		}
+	}
+}
+
 func TestRoundsVoidAndRatios(t *testing.T) {
 	run := func(cpu, p99 float64, void string) *Result {
 		return &Result{ServerPer: cpu, Latency: Latency{P99: p99}, Void: void}
