@@ -1,5 +1,5 @@
 # Every target runs the section of the same name in .ci/run, so that a machine and a person run one thing.
-.PHONY: run build test check e2e fuzz mutants badinput conformance house clean
+.PHONY: run build test check e2e fuzz mutants badinput conformance bench house clean
 
 run: build ## build everything and start the demo
 	./bin/sluice demo
@@ -18,6 +18,9 @@ e2e badinput conformance mutants:
 
 fuzz: ## FUZZTIME=2m for each target; T=FuzzSubject for one
 	@FUZZTIME=$${FUZZTIME:-2m} .ci/run fuzz
+
+bench: ## measures the cells that README.md shows and writes them there; 15 minutes on an idle machine
+	@.ci/run bench
 
 house:
 	go test -count=1 -v ./test/house

@@ -59,7 +59,7 @@ func newBench(e env) *cobra.Command {
 		},
 	}
 	f.add(c)
-	c.AddCommand(newBenchRaw(e))
+	c.AddCommand(newBenchRaw(e), newBenchPublished(e))
 	return c
 }
 

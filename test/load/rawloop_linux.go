@@ -3,7 +3,6 @@ package load
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -27,7 +26,7 @@ func RawLoop(ctx context.Context, addr string, cpu int, ready io.Writer) error {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	if cpu >= 0 {
-		if err := pinProcess(cpu); err != nil {
+		if err := PinSelf(cpu); err != nil {
 			return err
 		}
 	}
@@ -42,26 +41,6 @@ func RawLoop(ctx context.Context, addr string, cpu int, ready io.Writer) error {
 		return err
 	}
 	return l.run(ctx)
-}
-
-// pinProcess binds all threads of this process to one CPU.
-func pinProcess(cpu int) error {
-	var set unix.CPUSet
-	set.Set(cpu)
-	tasks, err := os.ReadDir("/proc/self/task")
-	if err != nil {
-		return err
-	}
-	for _, t := range tasks {
-		tid, err := strconv.Atoi(t.Name())
-		if err != nil {
-			continue
-		}
-		if err := unix.SchedSetaffinity(tid, &set); err != nil && !errors.Is(err, unix.ESRCH) {
-			return fmt.Errorf("pin to CPU %d: %w", cpu, err)
-		}
-	}
-	return nil
 }
 
 // rawLoop is the loop's state. It belongs to one goroutine.

@@ -101,6 +101,8 @@ type Result struct {
 	Void        string        `json:"void,omitempty"` // why the figures do not count
 	Failed      string        `json:"failed,omitempty"`
 	Samples     []Sample      `json:"samples,omitempty"`
+
+	counts bool // among rounds: its figures go into medians and ratios
 }
 
 // Count returns how often a fault was seen.

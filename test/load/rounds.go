@@ -42,7 +42,7 @@ type Ratio struct {
 type Series struct {
 	Name      string    `json:"name"`
 	Runs      []*Result `json:"runs"`
-	ServerPer float64   `json:"server_us_per_delivery"` // medians of the rounds that count
+	ServerPer float64   `json:"server_us_per_delivery"` // medians of the runs that count
 	P50       float64   `json:"p50_ms"`
 	P99       float64   `json:"p99_ms"`
 	PerIdle   float64   `json:"bytes_per_idle_client"`
@@ -51,7 +51,7 @@ type Series struct {
 // Comparison is what rounds found.
 type Comparison struct {
 	Rounds int      `json:"rounds"`
-	Void   []string `json:"void"` // why which rounds do not count
+	Void   []string `json:"void"` // why which runs and rounds do not count
 	Series []Series `json:"series"`
 	Ratios []Ratio  `json:"ratios"`
 }
@@ -81,6 +81,29 @@ func (r Rounds) Run(ctx context.Context) (*Comparison, error) {
 	return cmp, nil
 }
 
+// Counted is how many runs of an entry count.
+func (c *Comparison) Counted(entry int) (n int) {
+	for _, r := range c.Series[entry].Runs {
+		if r.counts {
+			n++
+		}
+	}
+	return n
+}
+
+// Err is the first failed check of the first entry, or that none of its runs counts; nil if neither.
+func (c *Comparison) Err() error {
+	for round, r := range c.Series[0].Runs {
+		if r.Failed != "" {
+			return fmt.Errorf("round %d, %s: %s", round+1, c.Series[0].Name, r.Failed)
+		}
+	}
+	if c.Counted(0) == 0 {
+		return fmt.Errorf("no run counts: %s", c.Void[0])
+	}
+	return nil
+}
+
 // turn is the order of n entries in a round.
 func turn(n, round int) []int {
 	order := make([]int, n)
@@ -106,19 +129,22 @@ func (e Entry) run(ctx context.Context) (*Result, error) {
 	return cell.Run(ctx)
 }
 
-// sumUp finds void rounds, then medians and ratios of the others. raw is the index of the raw loop, or -1.
+// sumUp finds void runs and rounds, then medians and ratios of the others. raw is the index of the raw loop, or -1.
 func (c *Comparison) sumUp(raw int) {
-	counts := c.judgeRounds(raw)
+	c.judgeRuns()
+	if raw >= 0 {
+		c.judgeRounds(c.Series[raw].Runs)
+	}
 	for i := range c.Series {
 		s := &c.Series[i]
-		s.ServerPer = median(pick(s.Runs, counts, func(r *Result) float64 { return r.ServerPer }))
-		s.P50 = median(pick(s.Runs, counts, func(r *Result) float64 { return r.Latency.P50 }))
-		s.P99 = median(pick(s.Runs, counts, func(r *Result) float64 { return r.Latency.P99 }))
-		s.PerIdle = median(pick(s.Runs, counts, func(r *Result) float64 { return r.PerIdle }))
+		s.ServerPer = median(pick(s.Runs, func(r *Result) float64 { return r.ServerPer }))
+		s.P50 = median(pick(s.Runs, func(r *Result) float64 { return r.Latency.P50 }))
+		s.P99 = median(pick(s.Runs, func(r *Result) float64 { return r.Latency.P99 }))
+		s.PerIdle = median(pick(s.Runs, func(r *Result) float64 { return r.PerIdle }))
 	}
 	for _, other := range c.Series[1:] {
 		for _, m := range measures {
-			c.ratio(counts, other, m.what, m.of)
+			c.ratio(other, m.what, m.of)
 		}
 	}
 }
@@ -135,42 +161,43 @@ var measures = []struct {
 // voidOff is how far the raw loop may be off its own median, as a share, before a round is void.
 const voidOff = 0.25
 
-// judgeRounds says which rounds count, and notes why others do not.
-func (c *Comparison) judgeRounds(raw int) []bool {
-	counts := make([]bool, c.Rounds)
-	for round := range counts {
-		counts[round] = true
+// judgeRuns voids runs that say so themselves, or failed.
+func (c *Comparison) judgeRuns() {
+	for round := range c.Rounds {
 		for _, s := range c.Series {
-			why := s.Runs[round].Void
-			if s.Runs[round].Failed != "" {
-				why = s.Runs[round].Failed
+			r := s.Runs[round]
+			why := r.Void
+			if r.Failed != "" {
+				why = r.Failed
 			}
-			if why != "" {
-				counts[round] = false
+			if r.counts = why == ""; !r.counts {
 				c.Void = append(c.Void, fmt.Sprintf("round %d: %s: %s", round+1, s.Name, why))
 			}
 		}
 	}
-	if raw < 0 {
-		return counts
-	}
-	of := func(r *Result) float64 { return r.ServerPer }
-	middle := median(pick(c.Series[raw].Runs, counts, of))
-	for round, r := range c.Series[raw].Runs {
-		if off := math.Abs(of(r)-middle) / middle; counts[round] && middle > 0 && off > voidOff {
-			counts[round] = false
-			c.Void = append(c.Void, fmt.Sprintf("round %d: the raw loop took %.2f µs per delivery, %.0f %% off its median of %.2f", round+1, of(r), 100*off, middle))
+}
+
+// judgeRounds voids all runs of rounds in which the raw loop was off its own median: the machine was another then.
+func (c *Comparison) judgeRounds(raw []*Result) {
+	middle := median(pick(raw, func(r *Result) float64 { return r.ServerPer }))
+	for round, r := range raw {
+		off := math.Abs(r.ServerPer-middle) / middle
+		if !r.counts || middle == 0 || off <= voidOff {
+			continue
 		}
+		for _, s := range c.Series {
+			s.Runs[round].counts = false
+		}
+		c.Void = append(c.Void, fmt.Sprintf("round %d: the raw loop took %.2f µs per delivery, %.0f %% off its median of %.2f", round+1, r.ServerPer, 100*off, middle))
 	}
-	return counts
 }
 
 // ratio adds how the first entry compares with another.
-func (c *Comparison) ratio(counts []bool, other Series, what string, of func(*Result) float64) {
+func (c *Comparison) ratio(other Series, what string, of func(*Result) float64) {
 	var ratios []float64
 	for round, r := range c.Series[0].Runs {
-		if base := of(other.Runs[round]); counts[round] && base > 0 && of(r) > 0 {
-			ratios = append(ratios, of(r)/base)
+		if base := other.Runs[round]; r.counts && base.counts && of(base) > 0 && of(r) > 0 {
+			ratios = append(ratios, of(r)/of(base))
 		}
 	}
 	if len(ratios) > 0 {
@@ -180,10 +207,10 @@ func (c *Comparison) ratio(counts []bool, other Series, what string, of func(*Re
 	}
 }
 
-// pick reads one figure of the rounds that count.
-func pick(runs []*Result, counts []bool, of func(*Result) float64) (v []float64) {
-	for round, r := range runs {
-		if counts[round] {
+// pick reads one figure of the runs that count.
+func pick(runs []*Result, of func(*Result) float64) (v []float64) {
+	for _, r := range runs {
+		if r.counts {
 			v = append(v, of(r))
 		}
 	}

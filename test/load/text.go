@@ -92,7 +92,7 @@ func writeVerdict(w io.Writer, r *Result, row func(string, string, ...any)) {
 
 // WriteComparison writes what rounds found, as a table.
 func WriteComparison(w io.Writer, c *Comparison) {
-	fmt.Fprintf(w, "\n%d rounds in turn, %d void\n", c.Rounds, c.voidRounds())
+	fmt.Fprintf(w, "\n%d rounds in turn; void: %d\n", c.Rounds, len(c.Void))
 	fmt.Fprintf(w, "  %-14s %16s %10s %10s   %s\n", "", "CPU/delivery µs", "p50 ms", "p99 ms", "by round")
 	for _, s := range c.Series {
 		var runs []string
@@ -102,21 +102,11 @@ func WriteComparison(w io.Writer, c *Comparison) {
 		fmt.Fprintf(w, "  %-14s %16.2f %10.1f %10.1f   %s\n", s.Name, s.ServerPer, s.P50, s.P99, strings.Join(runs, " "))
 	}
 	for _, r := range c.Ratios {
-		fmt.Fprintf(w, "  %s of %s: %.2f × that of %s (median of %d rounds, %.2f to %.2f)\n", r.What, c.Series[0].Name, r.Median, r.Against, r.Rounds, r.Min, r.Max)
+		fmt.Fprintf(w, "  %s of %s: %.2f × that of %s (median of %d rounds that count, %.2f to %.2f)\n", r.What, c.Series[0].Name, r.Median, r.Against, r.Rounds, r.Min, r.Max)
 	}
 	for _, why := range c.Void {
 		fmt.Fprintf(w, "  VOID %s\n", why)
 	}
-}
-
-// voidRounds is how many rounds do not count.
-func (c *Comparison) voidRounds() int {
-	rounds := map[string]bool{}
-	for _, why := range c.Void {
-		name, _, _ := strings.Cut(why, ":")
-		rounds[name] = true
-	}
-	return len(rounds)
 }
 
 func latencyText(l Latency) string {

@@ -105,7 +105,7 @@ func TestRoundsVoidAndRatios(t *testing.T) {
 		{Name: "raw", Runs: []*Result{run(2, 5, ""), run(2.1, 6, ""), run(40, 300, ""), run(1.9, 5, ""), run(2, 5, ""), run(2, 5, "")}},
 	}}
 	c.sumUp(1)
-	if c.voidRounds() != 3 || len(c.Void) != 3 {
+	if c.Counted(0) != 3 || c.Counted(1) != 5 || len(c.Void) != 3 {
 		t.Errorf("void: %v", c.Void)
 	}
 	if len(c.Ratios) != 2 || c.Ratios[0].Rounds != 3 || c.Ratios[0].Min != 1 || c.Ratios[0].Median < 1.15 || c.Ratios[0].Median > 1.16 {
