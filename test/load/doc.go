@@ -13,7 +13,8 @@
 // and has waited for all when it returns.
 //
 // Honesty: latency counts from when an event was due, not from when it was sent, so that a stalled publisher or server
-// cannot hide (open loop). A publisher that falls behind its timetable makes the cell void, and it says so.
+// cannot hide (open loop). A publisher that falls behind its timetable by itself makes the cell void, and it says so; one
+// that waits for a server to take the event before is late by the server's fault. So is a bench that is out of CPU void.
 //
 // It ships in the binary, so it obeys production rules. What it does not do: start the server under test, draw in a
 // terminal (cmd/sluice), assert speed.

@@ -79,6 +79,7 @@ type Result struct {
 	ServerPer   float64       `json:"server_us_per_delivery"`
 	ServerPct   float64       `json:"server_cpu_pct"`
 	ClientPer   float64       `json:"client_us_per_delivery"`
+	ClientPct   float64       `json:"client_cpu_pct"`
 	RSSBefore   int64         `json:"rss_before_bytes"`
 	RSSIdle     int64         `json:"rss_idle_bytes"`
 	RSSEnd      int64         `json:"rss_end_bytes"`

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"hash/maphash"
 	"math/rand/v2"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -39,6 +40,9 @@ type sums struct {
 	all, delivered, bytes, live, reconnects, back int64
 	counts                                        [faults]int64
 }
+
+// saturated is the share of the CPU it may use beyond which the bench measures itself.
+const saturated = 0.95
 
 // maxSamples bounds the seconds that are kept: a day.
 const maxSamples = 86_400
@@ -244,6 +248,7 @@ func (r *runner) charge(use0, use1 usage, own, took time.Duration) {
 	r.result.RSSEnd = use1.rss
 	r.result.Seconds = took.Seconds()
 	r.result.ServerPer, r.result.ClientPer = per(use1.cpu-use0.cpu), per(own)
+	r.result.ClientPct = 100 * own.Seconds() / took.Seconds()
 	r.result.ServerPct = 100 * (use1.cpu - use0.cpu).Seconds() / took.Seconds()
 	r.result.PerSecond = float64(s.delivered) / took.Seconds()
 }
@@ -389,8 +394,11 @@ func (r *runner) sumUp(ctx context.Context, heads []int64) {
 	if r.pub != nil {
 		res.Published = r.pub.result()
 		if res.Published.Behind {
-			res.Void = fmt.Sprintf("the publisher fell behind: %.0f ms at the 99th percentile, %.0f ms at most", res.Published.LateP99, res.Published.LateMax)
+			res.Void = fmt.Sprintf("the publisher fell behind: by %.0f ms at the 99th percentile", res.Published.OwnP99)
 		}
+	}
+	if most := 100 * float64(min(runtime.NumCPU(), runtime.GOMAXPROCS(0))); res.ClientPct > saturated*most {
+		res.Void = fmt.Sprintf("the bench itself was out of CPU: it used %.0f of %.0f %%", res.ClientPct, most)
 	}
 	if ctx.Err() != nil {
 		res.Void = "stopped early"

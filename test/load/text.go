@@ -55,7 +55,11 @@ func WriteSummary(w io.Writer, r *Result) {
 		row("bench CPU", "%.2f µs per delivery", r.ClientPer)
 	}
 	if p := r.Published; p.Events > 0 {
-		row("published", "%d events, at most %.1f ms after they were due", p.Events, p.LateMax)
+		why := ""
+		if p.Held {
+			why = ": the server did not take them in time"
+		}
+		row("published", "%d events, at most %s after they were due%s", p.Events, Millis(p.LateMax), why)
 	}
 	if s := r.Resume; s != nil {
 		row("mass resume", "%d of %d back, each ≥ %d behind; all live in %.2f s, half in %.0f ms", s.Back, s.Clients, s.Behind, s.AllLiveS, s.MedianMS)

@@ -8,7 +8,7 @@ import (
 	"github.com/HdrHistogram/hdrhistogram-go"
 )
 
-// behindAfter is how late the publisher may be, at its 99th percentile, before a cell is void.
+// behindAfter is how late the publisher may be by its own fault, at its 99th percentile, before a cell is void.
 const behindAfter = 100 * time.Millisecond
 
 // timetable says when event g = 0, 1, … is due: evenly, from start, whatever happens (open loop). After the first before
@@ -58,12 +58,13 @@ type publisher struct {
 
 	mu     sync.Mutex              // guards what follows
 	late   *hdrhistogram.Histogram // µs between due and sent
+	own    *hdrhistogram.Histogram // the part of it in which no earlier event was still being taken by the server
 	failed int64
 	why    error // the first failure
 }
 
 func newPublisher(c *Cell, run *common, to source, t timetable) *publisher {
-	return &publisher{timetable: t, cell: c, run: run, to: to, late: newHist()}
+	return &publisher{timetable: t, cell: c, run: run, to: to, late: newHist(), own: newHist()}
 }
 
 // keep publishes all events when they are due, until ctx ends.
@@ -82,6 +83,7 @@ func (p *publisher) lane(ctx context.Context, lane, lanes int) {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	var data []byte
+	var free time.Time // when the server had taken the event before
 	for g := range p.total {
 		topic := g % topics
 		if topic%int64(lanes) != int64(lane) {
@@ -96,7 +98,11 @@ func (p *publisher) lane(ctx context.Context, lane, lanes int) {
 			case <-timer.C:
 			}
 		}
-		late := time.Since(due)
+		now := time.Now()
+		late, own := now.Sub(due), now.Sub(due)
+		if free.After(due) {
+			own = now.Sub(free)
+		}
 		data = appendPayload(data[:0], g/topics+1, due.UnixNano(), p.run.tag, p.cell.Size)
 		// Counted as published before it is sent: a client may have it before publish returns.
 		p.run.published[topic].Store(g/topics + 1)
@@ -104,15 +110,17 @@ func (p *publisher) lane(ctx context.Context, lane, lanes int) {
 		if ctx.Err() != nil {
 			return
 		}
-		p.sent(late, err)
+		free = time.Now()
+		p.sent(late, own, err)
 	}
 }
 
 // sent accounts for one event.
-func (p *publisher) sent(late time.Duration, err error) {
+func (p *publisher) sent(late, own time.Duration, err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	record(p.late, late.Microseconds())
+	record(p.own, own.Microseconds())
 	if err != nil {
 		if p.failed++; p.why == nil {
 			p.why = err
@@ -129,8 +137,12 @@ type Published struct {
 	// LateP99 is by how much events were sent after they were due, in ms.
 	LateP99 float64 `json:"late_p99_ms"`
 	LateMax float64 `json:"late_max_ms"`
-	// Behind says that the publisher could not keep up: the cell is void.
+	// OwnP99 is the part of it that is not the server's: it was not busy taking the event before.
+	OwnP99 float64 `json:"own_p99_ms"`
+	// Behind says that the publisher itself could not keep up: the cell is void.
 	Behind bool `json:"behind"`
+	// Held says that the server did not take events when they were due. Latencies include it.
+	Held bool `json:"held"`
 }
 
 // result sums up.
@@ -142,8 +154,10 @@ func (p *publisher) result() Published {
 		r.Why = p.why.Error()
 	}
 	if r.Events > 0 {
-		r.LateP99, r.LateMax = ms(p.late.ValueAtPercentile(99)), ms(p.late.Max())
+		r.LateP99, r.LateMax, r.OwnP99 = ms(p.late.ValueAtPercentile(99)), ms(p.late.Max()), ms(p.own.ValueAtPercentile(99))
 	}
-	r.Behind = r.LateP99 > ms(behindAfter.Microseconds())
+	limit := ms(behindAfter.Microseconds())
+	r.Behind = r.OwnP99 > limit
+	r.Held = r.LateP99 > limit && !r.Behind
 	return r
 }

@@ -60,11 +60,21 @@ func TestPublisherKeepsItsTimetable(t *testing.T) {
 	})
 }
 
-func TestPublisherSaysThatItFellBehind(t *testing.T) {
+func TestPublisherTellsWhoIsLate(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
+		// A server that takes 150 ms an event: the last of 20 events begins 19 × 50 ms late, by the server's fault.
 		p, _ := publishTo(t, &slowSource{took: 150 * time.Millisecond})
-		// The last of 20 events begins 19 × 50 ms late.
-		if r := p.result(); !r.Behind || r.LateMax < 949 || r.LateMax > 951 {
+		if r := p.result(); !r.Held || r.Behind || r.OwnP99 > 1 || r.LateMax < 949 || r.LateMax > 951 {
+			t.Errorf("%+v", r)
+		}
+	})
+	synctest.Test(t, func(t *testing.T) {
+		// A publisher that starts half a second after its timetable is late by its own fault.
+		p, start := publishTo(t, &slowSource{})
+		p = newPublisher(p.cell, p.run, &slowSource{}, timetable{start: start, rate: 1000, total: 20})
+		time.Sleep(500 * time.Millisecond)
+		p.keep(t.Context())
+		if r := p.result(); !r.Behind || r.Held {
 			t.Errorf("%+v", r)
 		}
 	})
