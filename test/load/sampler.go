@@ -41,6 +41,9 @@ func (r *runner) sampler(ctx context.Context) {
 	}
 }
 
+// minSample is the shortest time that makes a sample.
+const minSample = 100 * time.Millisecond
+
 // sample collects what happened in the last d.
 func (r *runner) sample(d time.Duration) {
 	second := newHist()
@@ -58,6 +61,9 @@ func (r *runner) sample(d time.Duration) {
 		use = r.lastUse // the server has ended; the phases will say so
 	}
 	r.total.Merge(second)
+	if d < minSample {
+		return // the end came right after a tick: its rate would say nothing
+	}
 	out := Sample{
 		At: time.Now(), Second: time.Since(r.began).Seconds(), Phase: r.phase, Live: s.live, Published: r.publishedSoFar(),
 		Delivered: s.all - r.last.all, Rate: float64(s.all-r.last.all) / d.Seconds(), Latency: summary(second),
