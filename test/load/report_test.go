@@ -52,7 +52,7 @@ func TestReportDrawsWithoutNetwork(t *testing.T) {
 		plots int
 		want  []string
 	}{
-		"a run that passed":     {Document{Machine: machine, Result: passed}, 5, []string{"Passed", "5000 of 5000", "Server memory", "gateway.gap expired"}},
+		"a run that passed":     {Document{Machine: machine, Result: passed}, 5, []string{"Passed", "5,000 of 5,000", "Server memory", "gateway.gap expired"}},
 		"a run that failed":     {Document{Machine: machine, Result: reportRun()}, 5, []string{"Failed", "client 7, topic 0, event 9: events 9 to 10", "all back after"}},
 		"a run without samples": {Document{Machine: machine, Result: empty}, 3, []string{"no client connected"}},
 		"one server":            {Document{Machine: machine, Comparison: one}, 7, []string{"ours, round 1"}},
