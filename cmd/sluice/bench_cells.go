@@ -42,6 +42,9 @@ func (p *published) against(ctx context.Context, name string, cell load.Cell) er
 			s := cmp.Series[i]
 			*cells[0] = fmt.Sprintf("%.1f µs", s.ServerPer)
 			*cells[1] = load.Millis(s.P50) + " / " + load.Millis(s.P99)
+			if s.Held {
+				*cells[1] += ", does not keep up"
+			}
 		}
 	}
 	for _, r := range cmp.Ratios {

@@ -14,7 +14,7 @@ import (
 
 func TestPublishedTableGoesBetweenItsMarkers(t *testing.T) {
 	p := published{rounds: 3, cpu: 0, rows: []publishedRow{{"8,000 clients", "1 µs", "2 µs", ""}}}
-	m := load.Machine{CPU: "Some CPU", Cores: 2, Kernel: "Linux 6", Go: "go1", Date: time.Date(2026, 11, 25, 0, 0, 0, 0, time.UTC)}
+	m := load.Machine{CPU: "Some CPU", Cores: 2, Kernel: "Linux 6.18.44-x", Go: "go1", Date: time.Date(2026, 11, 25, 0, 0, 0, 0, time.UTC)}
 	file := filepath.Join(t.TempDir(), "README.md")
 	write := func(text string) {
 		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
@@ -31,7 +31,7 @@ func TestPublishedTableGoesBetweenItsMarkers(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := "before\n" + tableBegins + "25 November 2026, Some CPU, 2 cores, Linux 6, go1; loopback, 200-byte events, 3 rounds in turn, a fresh server for each, " +
+	want := "before\n" + tableBegins + "25 November 2026, Some CPU, 2 cores, Linux 6.18, go1; loopback, 200-byte events, 3 rounds in turn, a fresh server for each, " +
 		"servers bound to one core; every event judged at every client.\n\n" +
 		"| cell | sluice, whole line with broker | raw loop | Nchan |\n|---|---|---|---|\n| 8,000 clients | 1 µs | 2 µs | – |\n" + tableEnds + "after\n"
 	if string(got) != want {

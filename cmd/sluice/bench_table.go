@@ -24,7 +24,7 @@ func (p *published) table(m load.Machine) string {
 		pinned = ", servers bound to one core"
 	}
 	fmt.Fprintf(&b, "%s, %s, %d cores, %s, %s; loopback, 200-byte events, %d rounds in turn, a fresh server for each%s; every event judged at every client.\n\n",
-		m.Date.Format("2 January 2006"), orUnknown(m.CPU), m.Cores, orUnknown(m.Kernel), m.Go, p.rounds, pinned)
+		m.Date.Format("2 January 2006"), orUnknown(m.CPU), m.Cores, orUnknown(kernelLine(m.Kernel)), m.Go, p.rounds, pinned)
 	b.WriteString("| cell | sluice, whole line with broker | raw loop | Nchan |\n|---|---|---|---|\n")
 	for _, r := range p.rows {
 		fmt.Fprintf(&b, "| %s | %s | %s | %s |\n", r.cell, r.sluice, orDash(r.raw), orDash(r.nchan))
@@ -67,6 +67,12 @@ func fileName(name string) string {
 		}
 	}
 	return strings.TrimSuffix(b.String(), "-")
+}
+
+// kernelLine is a kernel's name and the two numbers of its version that matter.
+func kernelLine(kernel string) string {
+	parts := strings.SplitN(kernel, ".", 3)
+	return strings.Join(parts[:min(len(parts), 2)], ".")
 }
 
 func orUnknown(s string) string {

@@ -46,6 +46,8 @@ type Series struct {
 	P50       float64   `json:"p50_ms"`
 	P99       float64   `json:"p99_ms"`
 	PerIdle   float64   `json:"bytes_per_idle_client"`
+	// Held says that in a run that counts the server did not take events when they were due: it cannot keep up.
+	Held bool `json:"held"`
 }
 
 // Comparison is what rounds found.
@@ -141,6 +143,7 @@ func (c *Comparison) sumUp(raw int) {
 		s.P50 = median(pick(s.Runs, func(r *Result) float64 { return r.Latency.P50 }))
 		s.P99 = median(pick(s.Runs, func(r *Result) float64 { return r.Latency.P99 }))
 		s.PerIdle = median(pick(s.Runs, func(r *Result) float64 { return r.PerIdle }))
+		s.Held = slices.ContainsFunc(s.Runs, func(r *Result) bool { return r.counts && r.Published.Held })
 	}
 	for _, other := range c.Series[1:] {
 		for _, m := range measures {

@@ -121,6 +121,12 @@ func TestRoundsVoidAndRatios(t *testing.T) {
 	if len(c.Ratios) != 2 || c.Ratios[0].Rounds != 3 || c.Ratios[0].Min != 1 || c.Ratios[0].Median < 1.15 || c.Ratios[0].Median > 1.16 {
 		t.Errorf("ratios: %+v", c.Ratios)
 	}
+	c.Series[0].Runs[4].Published.Held = true // in a run that is void: it says nothing
+	c.Series[1].Runs[0].Published.Held = true
+	c.Void, c.Ratios = nil, nil
+	if c.sumUp(1); c.Series[0].Held || !c.Series[1].Held {
+		t.Errorf("held: %v, %v", c.Series[0].Held, c.Series[1].Held)
+	}
 	if c.Series[0].ServerPer != 2.2 || c.Series[0].P99 != 11 {
 		t.Errorf("medians: %+v", c.Series[0])
 	}
