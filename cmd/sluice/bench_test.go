@@ -201,7 +201,7 @@ func TestBenchViewInATerminal(t *testing.T) {
 		cmd := exec.CommandContext(t.Context(), "tmux", append([]string{"-S", socket, "-f", os.DevNull}, args...)...)
 		cmd.Env = append(os.Environ(), "SLUICE_TEST_MAIN=1", "NO_COLOR=1", "TERM=xterm-256color")
 		out, err := cmd.CombinedOutput()
-		if err != nil && args[0] != "kill-server" {
+		if err != nil {
 			t.Fatalf("tmux %v: %v: %s", args, err, out)
 		}
 		return string(out)
@@ -209,7 +209,11 @@ func TestBenchViewInATerminal(t *testing.T) {
 	args := benchArgs(hub.URL, "-c", "20", "-d", "1h", "--rate", "20")
 	line := "'" + os.Args[0] + "' '" + strings.Join(args, "' '") + "'; echo code $?; cat"
 	tmux("new-session", "-d", "-x", "80", "-y", "24", line)
-	t.Cleanup(func() { tmux("kill-server") })
+	t.Cleanup(func() { // not by the test's context: that has ended by now
+		if out, err := exec.Command("tmux", "-S", socket, "kill-server").CombinedOutput(); err != nil {
+			t.Errorf("tmux kill-server: %v: %s", err, out)
+		}
+	})
 
 	// await captures the screen until it holds all texts.
 	await := func(flags []string, texts ...string) string {
