@@ -364,3 +364,37 @@ func TestCoalescing(t *testing.T) {
 	r.step()
 	wantBytes(t, r.all(p), f.all.String())
 }
+
+// Who has to skip again before it was sent anything is told from what it has, not from
+// where it was put.
+func TestASecondSkipIsToldFromWhatWasSent(t *testing.T) {
+	r := newRig(t, Config{})
+	f := r.feed(fanout.LogConfig{WindowBytes: 256 << 10})
+	sub := f.live(1)
+	sub.Slow = fanout.Slow{Policy: fanout.Latest}
+	p := r.join(sub)
+	f.event(10)
+	r.step()
+	has := position(1, r.now)
+	slot, e := uint32(0), r.s.slab.at(0)
+	for range 2 {
+		for range 10 {
+			f.append(10)
+		}
+		f.log.Publish()
+		x := r.s.extra(slot, e)
+		if !x.saved {
+			x.saved, x.at = true, r.s.standing(slot, e)
+		}
+		r.s.skip(slot, e, x)
+		if x.at.Pos != has || x.at.NextPos.Seq != f.seq {
+			t.Fatalf("skipped to %v: has %v, want %v", x.at.NextPos, x.at.Pos, has)
+		}
+	}
+	r.s.advance(slot, e)
+	want := string(fanout.AppendGap(nil, fanout.Gap{Reason: fanout.GapSlow, From: has, To: position(11, r.now), Missed: 9})) +
+		string(fanout.AppendGap(nil, fanout.Gap{Reason: fanout.GapSlow, From: has, To: position(21, r.now), Missed: 10}))
+	if got := r.all(p); !strings.Contains(got, want) {
+		t.Errorf("got %q, want in it %q", got, want)
+	}
+}
