@@ -221,14 +221,20 @@ func (n *notifier) appendStale(dst []byte) []byte {
 
 // staleness says what of the line is cut, and since when; "" = nothing.
 func (n *notifier) staleness(now time.Time) (reason string, since time.Time) {
-	if n.link != nil {
-		if l := n.link(); !l.Up && now.Sub(l.Since) >= staleAfter {
+	return staleness(now, n.link, n.feed, n.began)
+}
+
+// staleness says the same of any feed; began is since when a word of its owner may be
+// expected.
+func staleness(now time.Time, link func() broker.Link, feed source, began time.Time) (reason string, since time.Time) {
+	if link != nil {
+		if l := link(); !l.Up && now.Sub(l.Since) >= staleAfter {
 			return "broker", l.Since
 		}
 	}
-	beacon, at := n.feed.State()
+	beacon, at := feed.State()
 	if at.IsZero() {
-		at = n.began
+		at = began
 	}
 	if now.Sub(at) >= ownerAfter {
 		return "owner", at

@@ -28,6 +28,9 @@ type edgeMetrics struct {
 	draining    prometheus.Gauge
 	tlsErrors   prometheus.Counter
 	keptBack    *prometheus.CounterVec
+	resumeTime  prometheus.Histogram
+	resumeSize  prometheus.Histogram
+	reloads     *prometheus.CounterVec
 }
 
 func newMetrics(reg prometheus.Registerer) *edgeMetrics {
@@ -50,6 +53,13 @@ func newMetrics(reg prometheus.Registerer) *edgeMetrics {
 	m := &edgeMetrics{
 		connections: prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "sluice_edge_connections",
 			Help: "Open streams."}, []string{"listener", "proto"}),
+		resumeTime: prometheus.NewHistogram(prometheus.HistogramOpts{Name: "sluice_edge_resume_seconds",
+			Help:    "Time to find where a client goes on that presented an id or a time.",
+			Buckets: []float64{.0001, .001, .005, .02, .1, .5, 2, 5}}),
+		resumeSize: prometheus.NewHistogram(prometheus.HistogramOpts{Name: "sluice_edge_resume_events",
+			Help:    "Events that such a client had missed: exact while the feed's window holds them, else an upper bound.",
+			Buckets: []float64{0, 1, 10, 100, 1000, 10_000, 100_000}}),
+		reloads:   counters("cert_reloads_total", "Times the certificate files were read again, by result; after failed the old pair stays.", "result"),
 		requests:  counters("requests_total", "Requests answered, by API and status; a stream counts when its head is sent.", "api", "code"),
 		refusals:  counters("refused_total", "Requests refused, by problem type; shed ones too.", "type"),
 		sheds:     counters("sheds_total", "Refusals told as a stream that ends at once.", "type"),
@@ -58,14 +68,15 @@ func newMetrics(reg prometheus.Registerer) *edgeMetrics {
 		resumes:   counters("resumes_total", "Streams started with an id or a time, by what was found.", "api", "result"),
 		badIDs:    counters("bad_ids_total", "Presented ids that were of no use: malformed, foreign or of another life of the log.", "kind"),
 		bookmarks: counter("bookmarks_total", "Bookmarks sent."),
-		gateway:   counters("gateway_events_total", "Gateway events sent.", "api", "event", "reason"),
+		gateway:   counters("gateway_events_total", "Gateway events sent to one client at the start, during or at the end of its stream; gaps in a feed, which all its clients meet, are sluice_fanout_gaps_total.", "api", "event", "reason"),
 		ends:      counters("ends_total", "Streams ended, by reason.", "reason"),
 		draining:  gauge("draining", "1 while this node drains."),
 		tlsErrors: counter("tls_handshake_errors_total", "TLS handshakes that failed."),
-		keptBack:  counters("log_suppressed_total", "Log lines kept back.", "event"),
+		keptBack:  counters("log_suppressed_total", "Lines about single requests and streams kept back because an event had ten in a second.", "event"),
 	}
 	reg.MustRegister(m.connections, m.requests, m.refusals, m.sheds, m.admitTime, m.joinWait, m.resumes, m.badIDs,
-		m.bookmarks, m.gateway, m.ends, m.draining, m.tlsErrors, m.keptBack)
+		m.bookmarks, m.gateway, m.ends, m.draining, m.tlsErrors, m.keptBack,
+		m.resumeTime, m.resumeSize, m.reloads)
 	return m
 }
 
@@ -82,6 +93,9 @@ func (s *Server) registerGauges(reg prometheus.Registerer) {
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "sluice_edge_memory_ratio",
 			Help: "Share of the process's memory limit that is held: from 0.8 on joins are refused, from 0.95 on the most lagging streams are cut. 0 without a limit."},
 			func() float64 { return math.Float64frombits(s.memory.share.Load()) }),
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "sluice_edge_connections_limit",
+			Help: "Streams that this node takes at most."}, func() float64 { return float64(s.admit.most) }),
+		newStaleCollector(s), certCollector{s},
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "sluice_edge_drain_remaining",
 			Help: "Open streams while draining, else 0."}, func() float64 {
 			if s.phase.Load() == phaseServing {
@@ -128,6 +142,26 @@ func (m *edgeMetrics) opened(api string, r *record, admitted, waited time.Durati
 	if r.flags&flagToldGap != 0 {
 		m.gateway.WithLabelValues(api, "gateway.gap", r.resume.String()).Inc()
 	}
+}
+
+// resumed observes how a place was found for a client that missed events.
+func (m *edgeMetrics) resumed(took time.Duration, missed int64) {
+	if m != nil {
+		m.resumeTime.Observe(took.Seconds())
+		m.resumeSize.Observe(float64(max(0, missed)))
+	}
+}
+
+// certRead counts a reading of the certificate files.
+func (m *edgeMetrics) certRead(err error) {
+	if m == nil {
+		return
+	}
+	result := "ok"
+	if err != nil {
+		result = "failed"
+	}
+	m.reloads.WithLabelValues(result).Inc()
 }
 
 // badID counts an id that was of no use: malformed, foreign (never of this feed, or

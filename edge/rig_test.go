@@ -408,6 +408,22 @@ func (l *logLines) events(msg string) []map[string]any {
 	return out
 }
 
+// observed is how many observations a histogram without labels has, and their sum.
+func (r *rig) observed(name string) (n uint64, sum float64) {
+	r.t.Helper()
+	families, err := r.reg.Gather()
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	for _, f := range families {
+		if f.GetName() == name {
+			h := f.GetMetric()[0].GetHistogram()
+			return h.GetSampleCount(), h.GetSampleSum()
+		}
+	}
+	return 0, 0
+}
+
 // count sums a metric over the label values given, name=value.
 func (r *rig) count(name string, labels ...string) float64 {
 	r.t.Helper()

@@ -25,6 +25,7 @@ func (h *refusingHub) Join(_ context.Context, w fanout.Want) (*fanout.Joined, er
 	return nil, fanout.ErrUnavailable
 }
 func (h *refusingHub) CloseFeed(broker.FeedID, fanout.Reason) {}
+func (h *refusingHub) Feeds() []*fanout.Feed                  { return nil }
 
 // FuzzRoute sends any request target through net/http's parser and the front. No
 // input yields a redirect; what is asked of the hub is what the catalog's match says

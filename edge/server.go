@@ -35,6 +35,7 @@ type Config struct {
 type Joiner interface {
 	Join(ctx context.Context, w fanout.Want) (*fanout.Joined, error)
 	CloseFeed(id broker.FeedID, reason fanout.Reason)
+	Feeds() []*fanout.Feed
 }
 
 // Engine is what both engines can do to streams they hold.
@@ -168,6 +169,7 @@ func (s *Server) Listen(ctx context.Context) (err error) {
 	if s.certs, err = loadCertificates(s.cfg.Edge.HTTPS, s.cfg.Data, s.now(), s.log); err != nil {
 		return err
 	}
+	s.certs.metrics = s.metrics
 	conf := &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: s.certs.get}
 	return s.open(ctx, "edge-https", s.cfg.Edge.HTTPS.Addr, conf)
 }

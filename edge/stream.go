@@ -139,6 +139,7 @@ func (s *Server) join(q *request) (*fanout.Joined, fanout.Framing, error) {
 	framing := s.framing(q)
 	t := q.route.Topic
 	ref := q.route.Ref()
+	began := s.now()
 	joined, err := s.hub.Join(q.r.Context(), fanout.Want{
 		Feed: ref.ID(),
 		Demand: broker.Demand{API: ref.API, Version: ref.Version, Topic: t.Name, Path: ref.Path,
@@ -153,6 +154,9 @@ func (s *Server) join(q *request) (*fanout.Joined, fanout.Framing, error) {
 	})
 	if err != nil {
 		return nil, 0, s.joinError(q.r.Context(), err)
+	}
+	if k := q.choice.at.Kind; k == fanout.AtID || k == fanout.AtSince {
+		s.metrics.resumed(s.now().Sub(began), joined.Behind)
 	}
 	return joined, framing, nil
 }

@@ -53,6 +53,12 @@ func TestStreamAndResume(t *testing.T) {
 		if n := r.count("sluice_edge_resumes_total", "result=exact"); n != 1 {
 			t.Errorf("%v exact resumes counted", n)
 		}
+		if n, sum := r.observed("sluice_edge_resume_events"); n != 1 || sum != 2 {
+			t.Errorf("%d resumes with %v events behind, want one with two", n, sum)
+		}
+		if n, _ := r.observed("sluice_edge_resume_seconds"); n != 1 {
+			t.Errorf("%d resumes timed, want one", n)
+		}
 	})
 }
 

@@ -21,6 +21,7 @@ const certPoll = 2 * time.Second
 type certificates struct {
 	certFile, keyFile string // "" = made in memory
 	log               *slog.Logger
+	metrics           *edgeMetrics
 	current           atomic.Pointer[tls.Certificate]
 	seen              [2]fileState // owned by watch
 	reload            chan struct{}
@@ -100,7 +101,9 @@ func (c *certificates) watch(ctx context.Context) {
 		if !c.changed() && !forced {
 			continue
 		}
-		if err := c.read(); err != nil {
+		err := c.read()
+		c.metrics.certRead(err)
+		if err != nil {
 			c.log.Error("cert.reload", "error", err.Error(), "kept", true)
 			continue
 		}

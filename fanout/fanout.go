@@ -16,6 +16,7 @@ type Cursor uint64
 type Frame struct {
 	Pos   broker.Position
 	Bytes []byte
+	Rx    int64 // µs since 1970 at which ingest read the event from its upstream; 0 = not known
 }
 
 // Relation is how a position stands to a log.

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"sluice/internal/broker"
+	"sluice/internal/rate"
 )
 
 // phase is how far a feed is with its broker.
@@ -29,12 +30,15 @@ const (
 // mu is the log's appender: the lane for live events, a repair for missed ones.
 type Feed struct {
 	id   broker.FeedID
+	api  string // its label in metrics
+	born time.Time
 	hub  *Hub
 	lane *lane
 	log  *Log
 	// life counts what blocks of backlog must not be mixed over: it is raised when the
 	// log was found restored or recreated.
 	life atomic.Uint64
+	gaps atomic.Uint64 // told
 
 	// Guarded by hub.mu.
 	refs     int
@@ -49,6 +53,7 @@ type Feed struct {
 
 	mu         sync.Mutex // taken after hub.mu if both are
 	phase      phase
+	wanting    time.Time       // since when phase has not been synced
 	cur        broker.Position // newest event appended, or known to be below the log
 	kept       []broker.Delivery
 	keptBytes  int
@@ -63,6 +68,10 @@ type Feed struct {
 	beaconAt   time.Time
 	heard      chan struct{} // closed at the next beacon; nil = nobody waits
 	frame      []byte        // scratch
+	rx         int64         // of the newest event appended
+	events     uint64        // appended
+	fresh      int           // of them since the last publish
+	pace       rate.Meter    // of events
 
 	unread bool // the lane's own mark: appended and not yet published
 }
@@ -126,8 +135,10 @@ func (f *Feed) live(d *broker.Delivery) bool {
 // append puts an event into the log, not yet visible.
 func (f *Feed) append(m *broker.Message) {
 	f.frame = AppendFrame(f.frame[:0], m.Body, m.Position)
-	f.log.Append(Frame{Pos: m.Position, Bytes: f.frame})
-	f.cur = m.Position
+	f.log.Append(Frame{Pos: m.Position, Bytes: f.frame, Rx: m.Rx})
+	f.cur, f.rx = m.Position, m.Rx
+	f.events++
+	f.fresh++
 	f.behind = 0
 }
 
@@ -136,7 +147,7 @@ func (f *Feed) append(m *broker.Message) {
 func (f *Feed) tell(g Gap) {
 	f.frame = AppendGap(f.frame[:0], g)
 	f.log.Append(Frame{Bytes: f.frame})
-	f.hub.met.gap(f.id.API, string(g.Reason))
+	f.tellGap(g.Reason)
 	f.hub.logger.Warn("feed gap", "feed", f.id.String(), "reason", string(g.Reason), "from", g.From.Seq, "to", g.To.Seq)
 }
 
@@ -180,12 +191,15 @@ func (f *Feed) hear(b broker.Beacon, now time.Time) {
 
 // dirty starts a repair unless one runs.
 func (f *Feed) dirty(why string) {
+	if f.phase == phaseSynced {
+		f.wanting = time.Now()
+	}
 	f.phase, f.suspected = phaseDirty, false
 	if f.repairing {
 		return
 	}
 	f.repairing = true
-	f.hub.met.repair(f.id.API, why)
+	f.hub.met.repair(why)
 	f.hub.logger.Log(f.hub.base, slog.LevelDebug, "feed dirty", "feed", f.id.String(), "why", why, "seq", f.cur.Seq)
 	if !f.hub.spawn(f.repair) {
 		f.repairing = false

@@ -266,7 +266,7 @@ func (h *Hub) hold(w *Want) (*Feed, error) {
 		}
 		cfg := h.cfg.Log
 		cfg.WindowBytes = h.budget.window(cfg.WindowBytes)
-		f = &Feed{id: w.Feed, hub: h, lane: h.laneOf(w.Feed), log: NewLog(cfg), ready: make(chan struct{}), phase: phaseJoining,
+		f = &Feed{id: w.Feed, api: label(w), born: time.Now(), wanting: time.Now(), hub: h, lane: h.laneOf(w.Feed), log: NewLog(cfg), ready: make(chan struct{}), phase: phaseJoining,
 			demand: w.Demand, onDemand: w.OnDemand}
 		h.feeds[w.Feed] = f
 		if !h.spawn(func(ctx context.Context) { h.openFeed(ctx, f) }) {

@@ -28,9 +28,11 @@ func (h *Hub) Join(ctx context.Context, w Want) (*Joined, error) {
 	if err != nil {
 		return nil, err
 	}
-	p, gap, result, err := f.place(w.Framing).start(ctx, &w)
+	s := f.place(w.Framing)
+	p, gap, result, err := s.start(ctx, &w)
 	for try := 0; errors.Is(err, errOtherLife) && try < lifeTries; try++ {
-		p, gap, result, err = f.place(w.Framing).start(ctx, &w)
+		s = f.place(w.Framing)
+		p, gap, result, err = s.start(ctx, &w)
 	}
 	if err != nil {
 		h.release(f)
@@ -39,12 +41,11 @@ func (h *Hub) Join(ctx context.Context, w Want) (*Joined, error) {
 		}
 		return nil, fmt.Errorf("feed %s: find the client's place: %w: %w", f.id, ErrUnavailable, err)
 	}
-	j := &Joined{Feed: f, Log: f.logFor(w.Framing), Start: p.start, Result: result}
+	j := &Joined{Feed: f, Log: f.logFor(w.Framing), Start: p.start, Result: result, Behind: s.behindBy(p).events}
 	if gap != nil {
 		j.Gap = AppendGap(nil, *gap)
-		h.met.gap(f.id.API, string(gap.Reason))
+		f.tellGap(gap.Reason)
 	}
-	h.met.joined(f.id.API, result)
 	return j, nil
 }
 

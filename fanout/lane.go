@@ -139,7 +139,9 @@ func (f *Feed) publish(now time.Time) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.log.Publish()
-	f.hub.met.age(now.Sub(time.UnixMicro(f.cur.Micros)))
+	f.pace.Add(f.fresh, now)
+	f.fresh = 0
+	f.hub.met.visible(now, f.rx)
 }
 
 // cut: any feed may have missed something, or the store may be another one. Live

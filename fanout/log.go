@@ -42,12 +42,17 @@ type Log struct {
 	window  atomic.Int64
 	held    atomic.Int64 // bytes of segments and index
 
+	// What Received knows. publish clears freshHead, sets freshRx, sets freshHead.
+	freshHead atomic.Uint64
+	freshRx   atomic.Int64
+
 	// Appender state.
 	cfg      LogConfig
 	tail     uint64 // end of the newest appended entry
 	nextSize int
 	now      int64 // Unix nanoseconds of the first append since Publish
 	rolled   int64 // of the newest roll
+	rx       int64 // Frame.Rx of the newest append
 	slow     bool  // the roll before was a quiet one
 
 	// mu guards the index, what follows it, and the chunked twin's being made. Taken
@@ -105,7 +110,7 @@ func (l *Log) Append(f Frame) {
 	if twin := l.chunked.Load(); twin != nil {
 		l.scratch = AppendChunk(l.scratch[:0], f.Bytes)
 		twin.mu.Lock()
-		twin.append(Frame{Pos: f.Pos, Bytes: l.scratch}, l.now)
+		twin.append(Frame{Pos: f.Pos, Bytes: l.scratch, Rx: f.Rx}, l.now)
 		twin.mu.Unlock()
 	}
 }
@@ -114,6 +119,7 @@ func (l *Log) append(f Frame, now int64) {
 	s := l.room(len(f.Bytes), now)
 	copy(s.buf[l.tail-s.base:], f.Bytes)
 	l.tail += uint64(len(f.Bytes))
+	l.rx = f.Rx
 	s.entries++
 	s.last = now
 
@@ -221,6 +227,9 @@ func (l *Log) publish() {
 		l.trim(open.last)
 	}
 	l.mu.Unlock()
+	l.freshHead.Store(0)
+	l.freshRx.Store(l.rx)
+	l.freshHead.Store(l.tail)
 	l.head.Store(l.tail)
 	l.wake()
 }
@@ -346,6 +355,17 @@ func (l *Log) Held() int64 {
 func (l *Log) View() View {
 	head := l.head.Load() // before the list: what is below head is then found or trimmed
 	return View{head: head, segs: *l.segs.Load()}
+}
+
+// Received is when ingest read the entry that ends at c from its upstream, in µs
+// since 1970. It is known for the newest published event only, and not for gateway
+// events: enough to measure how long an event took. Anybody may call it.
+func (l *Log) Received(c Cursor) (micros int64, ok bool) {
+	if c == 0 || l.freshHead.Load() != uint64(c) {
+		return 0, false
+	}
+	micros = l.freshRx.Load()
+	return micros, micros != 0 && l.freshHead.Load() == uint64(c)
 }
 
 // Wait returns a channel that the next Publish closes, or Close. Call it before View.

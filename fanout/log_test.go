@@ -317,3 +317,39 @@ func TestAppendAndPublishDoNotAllocate(t *testing.T) {
 		t.Errorf("%v allocations per event", n)
 	}
 }
+
+// What Received knows is the newest published event's, on both framings, and nothing else's.
+func TestReceivedIsOfTheNewest(t *testing.T) {
+	l := NewLog(LogConfig{})
+	if _, ok := l.Received(0); ok {
+		t.Error("an empty log knows a time")
+	}
+	twin := l.Chunked()
+	add := func(seq uint64, rx int64) {
+		f := testFrame(seq, 0)
+		f.Rx = rx
+		l.Append(f)
+	}
+	add(1, 71)
+	add(2, 72)
+	if _, ok := l.Received(Cursor(l.tail)); ok {
+		t.Error("the time of an event not yet published is known")
+	}
+	l.Publish()
+	first := l.View().Head()
+	for name, log := range map[string]*Log{"identity": l, "chunked": twin} {
+		if rx, ok := log.Received(log.View().Head()); !ok || rx != 72 {
+			t.Errorf("%s: %d, %v, want 72", name, rx, ok)
+		}
+	}
+	add(3, 73)
+	l.Publish()
+	if _, ok := l.Received(first); ok {
+		t.Error("the time of an older event is known")
+	}
+	l.Append(Frame{Bytes: []byte("event: gateway.gap\ndata: {}\n\n")})
+	l.Publish()
+	if _, ok := l.Received(l.View().Head()); ok {
+		t.Error("the time of a gateway event is known")
+	}
+}

@@ -227,6 +227,9 @@ func (r *reader) send(v View) {
 	}
 	r.cursor, r.ord = to, r.ord+uint32(n)
 	r.sent(n, last)
+	if r.live {
+		r.p.met.wroteNewest(r.wrote, r.s.Log, to, last)
+	}
 	r.judge()
 }
 

@@ -150,7 +150,7 @@ func (f *Feed) goOn(at spot, gap *Gap, result string, p broker.Position, fr Fram
 	if gap == nil {
 		return start
 	}
-	f.hub.met.gap(f.id.API, string(gap.Reason))
+	f.tellGap(gap.Reason)
 	start.Gap = AppendGap(nil, *gap)
 	if fr == Chunked {
 		start.Gap = AppendChunk(nil, start.Gap)

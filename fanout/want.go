@@ -82,6 +82,9 @@ type Joined struct {
 	// = none. It is never wrapped in a chunk. Start.Gap is nil.
 	Gap    []byte
 	Result string
+	// Behind is how many events stand between the start and the newest one: exact
+	// within the log, an upper bound for what is read from the broker.
+	Behind int64
 
 	released atomic.Bool
 }

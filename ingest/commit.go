@@ -125,7 +125,7 @@ func (c *committer) store(ctx context.Context, b *batch) error {
 	for i := range events {
 		bytes += len(events[i].Body)
 	}
-	c.w.n.met.committed(c.w.def.Load().api, len(events), bytes, time.Since(begun).Seconds())
+	c.w.n.met.committed(c.w.def.Load().api, len(events), bytes, time.Since(begun).Seconds(), time.Since(b.first).Seconds())
 	return nil
 }
 

@@ -34,6 +34,9 @@ func TestEventsAreStoredInOrder(t *testing.T) {
 	if st.State != "up" || st.Events != 3000 || st.Seq != prev || st.Opens != 1 || st.Markers != 0 || st.Node != "n1" {
 		t.Errorf("status: %+v", st)
 	}
+	if st.EventsPerSecond <= 0 || st.LagMs != 0 {
+		t.Errorf("%v events per second, lag %d ms with nothing queued", st.EventsPerSecond, st.LagMs)
+	}
 	q := r.up.requests()[0]
 	if q.Method != "GET" || q.Header.Get("Accept") != "text/event-stream" || q.Header.Get("Accept-Encoding") != "identity" ||
 		q.Header.Get("User-Agent") != "sluice" || q.Header.Get("Last-Event-ID") != "" {

@@ -1,6 +1,10 @@
 package ingest
 
-import "github.com/prometheus/client_golang/prometheus"
+import (
+	"github.com/prometheus/client_golang/prometheus"
+
+	"sluice/internal/broker"
+)
 
 // metrics counts for the whole node and per API; never per feed or upstream. All methods may be called on nil.
 type metrics struct {
@@ -9,6 +13,7 @@ type metrics struct {
 	commits    prometheus.Counter
 	commitSize prometheus.Histogram
 	commitTime prometheus.Histogram
+	age        prometheus.Histogram
 	retries    *prometheus.CounterVec
 	fenced     prometheus.Counter
 	markers    *prometheus.CounterVec
@@ -33,27 +38,29 @@ func newMetrics(reg prometheus.Registerer, s *Supervisor) *metrics {
 			Buckets: buckets})
 	}
 	m := &metrics{
-		events:     vec("events_total", "Events stored.", "api"),
-		bytes:      vec("bytes_total", "Bytes of bodies stored.", "api"),
-		commits:    one("commits_total", "Commits stored."),
+		events:  vec("events_total", "Events stored.", "api"),
+		bytes:   vec("bytes_total", "Bytes of bodies stored.", "api"),
+		commits: one("commits_total", "Commits stored."),
+		age: hist("event_age_seconds", "Time from reading an event from its upstream to the broker's acknowledgement: the oldest one of each commit.",
+			[]float64{.0005, .001, .002, .005, .01, .025, .05, .1, .25, .5, 1, 5, 30}),
 		commitSize: hist("commit_events", "Events per commit.", prometheus.ExponentialBuckets(1, 2, 10)),
-		commitTime: hist("commit_seconds", "Time from the first attempt of a commit to its acknowledgement.",
+		commitTime: hist("commit_seconds", "Time from the first attempt of a commit to its acknowledgement, further attempts included. Each attempt: sluice_broker_commit_seconds.",
 			prometheus.ExponentialBuckets(0.0001, 4, 10)),
-		retries: vec("commit_retries_total", "Attempts of commits that failed, by cause.", "cause"),
+		retries: vec("commit_retries_total", "Attempts of commits that failed, by cause.", "reason"),
 		fenced:  one("fenced_total", "Commits refused because another writer had stored something."),
 		markers: vec("markers_total", "Seam markers stored, by reason.", "api", "reason"),
 		connects: vec("connects_total", "Attempts to connect to upstreams, by result (up, or the feed's state after it).",
 			"result"),
-		skipped: vec("skipped_total", "Upstream events not stored: repeated (seen before a reconnect) or oversize.", "why"),
+		skipped: vec("skipped_total", "Upstream events not stored: repeated (seen before a reconnect) or oversize.", "reason"),
 		pauses:  one("backpressure_total", "Times reading an upstream was stopped because its queue was full."),
-		refused: vec("demand_refused_total", "Feeds asked for and refused, by cause.", "cause"),
+		refused: vec("demand_refused_total", "Feeds asked for and refused, by cause.", "reason"),
 	}
-	reg.MustRegister(m.events, m.bytes, m.commits, m.commitSize, m.commitTime, m.retries, m.fenced, m.markers, m.connects,
+	reg.MustRegister(m.events, m.bytes, m.commits, m.commitSize, m.commitTime, m.age, m.retries, m.fenced, m.markers, m.connects,
 		m.skipped, m.pauses, m.refused, newFeedCollector(s))
 	return m
 }
 
-func (m *metrics) committed(api string, events, bytes int, seconds float64) {
+func (m *metrics) committed(api string, events, bytes int, seconds, age float64) {
 	if m == nil {
 		return
 	}
@@ -62,6 +69,7 @@ func (m *metrics) committed(api string, events, bytes int, seconds float64) {
 	m.commits.Inc()
 	m.commitSize.Observe(float64(events))
 	m.commitTime.Observe(seconds)
+	m.age.Observe(max(0, age))
 }
 
 func (m *metrics) retried(cause string) {
@@ -106,31 +114,63 @@ func (m *metrics) refuse(cause string) {
 	}
 }
 
-// feedCollector reports how many feeds are in which state, and what their queues hold, when asked.
+// feedCollector reports, when asked, how many feeds are in which state, what their queues hold, and how far the worst of an
+// API's feeds is behind.
 type feedCollector struct {
-	s     *Supervisor
-	feeds *prometheus.Desc
-	queue *prometheus.Desc
+	s                                  *Supervisor
+	feeds, queue, budget, lag, silence *prometheus.Desc
 }
 
 func newFeedCollector(s *Supervisor) *feedCollector {
+	desc := func(name, help string, labels ...string) *prometheus.Desc {
+		return prometheus.NewDesc("sluice_ingest_"+name, help, labels, nil)
+	}
 	return &feedCollector{s: s,
-		feeds: prometheus.NewDesc("sluice_ingest_feeds", "Feeds this node runs, by state.", []string{"api", "state"}, nil),
-		queue: prometheus.NewDesc("sluice_ingest_queue_bytes", "Bytes read and not yet stored.", nil, nil)}
+		feeds:  desc("feeds", "Feeds this node runs, by state.", "api", "state"),
+		queue:  desc("queue_bytes", "Bytes read and not yet stored."),
+		budget: desc("queue_budget_bytes", "What all queues may hold together; then reading stops."),
+		lag:    desc("lag_seconds", "Age of the oldest event of the API that was read and is not yet stored; 0 = all are.", "api"),
+		silence: desc("silence_seconds",
+			"Longest time for which an always-on feed of the API that is up has brought no event.", "api"),
+	}
 }
 
 // Describe implements prometheus.Collector.
-func (c *feedCollector) Describe(ch chan<- *prometheus.Desc) { ch <- c.feeds; ch <- c.queue }
+func (c *feedCollector) Describe(ch chan<- *prometheus.Desc) {
+	for _, d := range []*prometheus.Desc{c.feeds, c.queue, c.budget, c.lag, c.silence} {
+		ch <- d
+	}
+}
 
 // Collect implements prometheus.Collector.
 func (c *feedCollector) Collect(ch chan<- prometheus.Metric) {
 	type key struct{ api, state string }
-	count := make(map[key]int)
+	count, lag, silence := map[key]int{}, map[string]int64{}, map[string]int64{}
+	now := c.s.node.clock.Now()
 	for _, f := range c.s.Feeds() {
-		count[key{f.API, f.State}]++
+		api := f.API + "@" + f.Version
+		count[key{api, f.State}]++
+		lag[api] = max(lag[api], f.LagMs)
+		if f.Always && f.State == broker.StateUp {
+			quiet := max(now.Sub(f.Since).Milliseconds(), 0)
+			if f.LastEventAgeMs >= 0 {
+				quiet = min(quiet, f.LastEventAgeMs)
+			}
+			silence[api] = max(silence[api], quiet)
+		}
+	}
+	gauge := func(d *prometheus.Desc, v float64, labels ...string) {
+		ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
 	}
 	for k, n := range count {
-		ch <- prometheus.MustNewConstMetric(c.feeds, prometheus.GaugeValue, float64(n), k.api, k.state)
+		gauge(c.feeds, float64(n), k.api, k.state)
 	}
-	ch <- prometheus.MustNewConstMetric(c.queue, prometheus.GaugeValue, float64(c.s.node.used.Load()))
+	for api, ms := range lag {
+		gauge(c.lag, float64(ms)/1e3, api)
+	}
+	for api, ms := range silence {
+		gauge(c.silence, float64(ms)/1e3, api)
+	}
+	gauge(c.queue, float64(c.s.node.used.Load()))
+	gauge(c.budget, float64(c.s.node.limit))
 }

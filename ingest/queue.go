@@ -291,6 +291,17 @@ func (q *queue) drop() {
 	q.bytes, q.sealed, q.open, q.taken, q.closed = 0, nil, nil, nil, true
 }
 
+// waits is how long the oldest event has been waiting; 0 = none is.
+func (q *queue) waits(now time.Time) time.Duration {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	oldest, any := q.oldest()
+	if !any {
+		return 0
+	}
+	return max(0, now.Sub(oldest))
+}
+
 // size is the bytes that wait.
 func (q *queue) size() int64 {
 	q.mu.Lock()

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"sluice/internal/broker"
+	"sluice/internal/rate"
 )
 
 // FeedStatus is what one feed of this node does, for GET /feeds. Ages are in milliseconds, instants RFC 3339.
@@ -33,8 +34,10 @@ type FeedStatus struct {
 	Opens   uint64 `json:"opens"`   // connections that were answered with a stream
 	Markers uint64 `json:"markers"` // seam markers stored by this owner
 
-	LastEventAgeMs int64 `json:"lastEventAgeMs"` // since the last event was read, −1 = none by this owner
-	QueueBytes     int64 `json:"queueBytes"`
+	LastEventAgeMs  int64   `json:"lastEventAgeMs"`  // since the last event was read, −1 = none by this owner
+	EventsPerSecond float64 `json:"eventsPerSecond"` // stored, over the last seconds
+	QueueBytes      int64   `json:"queueBytes"`
+	LagMs           int64   `json:"lagMs"` // since the oldest event in the queue was read, 0 = none waits
 }
 
 // status is what a feed's goroutines tell about it. Safe for concurrent use.
@@ -61,6 +64,7 @@ type status struct {
 	markers  uint64
 	resume   string
 	lastRead time.Time
+	pace     rate.Meter // of events stored
 }
 
 // maxWaiters bounds the edges that wait for a feed's first word; those beyond ask again.
@@ -148,6 +152,7 @@ func (s *status) stored(seq uint64, events, markers int) {
 	defer s.mu.Unlock()
 	s.pos = broker.Position{Seq: seq}
 	s.events += uint64(events)
+	s.pace.Add(events, time.Now())
 	s.markers += uint64(markers)
 }
 
@@ -257,6 +262,7 @@ func (s *status) fill(out *FeedStatus) {
 	out.Since, out.Node, out.Epoch, out.Resume = s.since, s.node, s.epoch, s.resume
 	out.Seq, out.Micros = s.pos.Seq, s.pos.Micros
 	out.Events, out.Opens, out.Markers = s.events, s.opens, s.markers
+	out.EventsPerSecond = s.pace.PerSecond(time.Now())
 	out.LastEventAgeMs = -1
 	if !s.lastRead.IsZero() {
 		out.LastEventAgeMs = time.Since(s.lastRead).Milliseconds()

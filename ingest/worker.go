@@ -321,5 +321,6 @@ func (w *worker) fill(out *FeedStatus) {
 	w.mu.Unlock()
 	if q != nil {
 		out.QueueBytes = q.size()
+		out.LagMs = q.waits(time.Now()).Milliseconds()
 	}
 }

@@ -50,7 +50,7 @@ func (p *process) buildEdge(ctx context.Context) error {
 	if err := server.Listen(ctx); err != nil {
 		return bindError(err, p.log)
 	}
-	p.edge = server
+	p.edge, p.hub = server, hub
 	p.guardListeners()
 	p.start("hub", hub.Run)
 	select { // nobody may be answered before feeds can be opened
@@ -65,6 +65,7 @@ func (p *process) buildEdge(ctx context.Context) error {
 	}
 	p.start("edge", server.Run)
 	p.start("memory", p.giveBack)
+	p.start("read lag", fanout.NewReadLag(p.reg).Run)
 	p.health.Ready("drain", func() (obs.Grade, string) {
 		if server.Draining() {
 			return obs.Failed, "draining"

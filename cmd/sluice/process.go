@@ -18,6 +18,7 @@ import (
 
 	"sluice/config"
 	"sluice/edge"
+	"sluice/fanout"
 	"sluice/ingest"
 	"sluice/internal/broker"
 	"sluice/internal/obs"
@@ -37,9 +38,11 @@ type process struct {
 	broker *broker.Node
 	ingest *ingest.Supervisor // nil without role ingest
 	edge   *edge.Server       // nil without role edge
+	hub    *fanout.Hub        // nil without role edge
 	opsAt  net.Addr           // nil without an ops listener
 	lock   *dataLock          // of the data folder; nil if nothing is stored there
 
+	catalog *catalogMetrics
 	started atomic.Bool // everything listens
 
 	stops   []func()
@@ -59,6 +62,7 @@ func build(ctx context.Context, e env, cfg config.Config, guard *outbound.Guard,
 		return nil, withCode(exitInvalid, err)
 	}
 	p.log = log
+	p.catalog = newCatalogMetrics(p.reg, store)
 	limitResources(cfg, log)
 	p.health.Ready("start", func() (obs.Grade, string) {
 		if !p.started.Load() {

@@ -137,7 +137,9 @@ func (p *process) untilStop(ctx context.Context, signals <-chan os.Signal) error
 // reload reads definitions and certificates again; what is wrong is logged and the last good state stays.
 func (p *process) reload(ctx context.Context) {
 	notifyReloading()
-	if _, err := p.store.ReloadAfter(ctx, func(next *catalog.Snapshot) { p.prepareStreams(ctx, next) }); err != nil {
+	_, err := p.store.ReloadAfter(ctx, func(next *catalog.Snapshot) { p.prepareStreams(ctx, next) })
+	p.catalog.reloaded(err)
+	if err != nil {
 		p.log.Error("definitions not reloaded: the last good ones stay", "error", err)
 	} else {
 		p.log.Info("definitions reloaded", "apis", len(p.store.Snapshot().APIs()))

@@ -365,7 +365,29 @@ sluice_fanout_subscribers{engine="shard"} 5
 		"sluice_fanout_sends_total", "sluice_fanout_sent_bytes_total", "sluice_fanout_subscribers"); err != nil {
 		t.Error(err)
 	}
+	for _, name := range []string{"sluice_fanout_event_age_seconds", "sluice_fanout_delivery_age_seconds"} {
+		if n := histogramCount(t, reg, name); n != 1 {
+			t.Errorf("%s: %d observations, want one per pass", name, n)
+		}
+	}
 	if _, err := newMetrics(reg); err != nil {
 		t.Errorf("a second engine cannot share the metrics: %v", err)
 	}
+}
+
+// histogramCount is how many observations a histogram has, over all its labels.
+func histogramCount(t *testing.T, reg *prometheus.Registry, name string) (n uint64) {
+	t.Helper()
+	families, err := reg.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range families {
+		for _, m := range f.GetMetric() {
+			if f.GetName() == name {
+				n += m.GetHistogram().GetSampleCount()
+			}
+		}
+	}
+	return n
 }

@@ -25,6 +25,7 @@ type engineMetrics struct {
 	gaps        *prometheus.CounterVec
 	passes      *prometheus.HistogramVec
 	age         *prometheus.HistogramVec
+	whole       *prometheus.HistogramVec
 	inbox       *prometheus.GaugeVec
 	busy        *prometheus.GaugeVec
 }
@@ -47,18 +48,20 @@ func newMetrics(reg prometheus.Registerer) (*engineMetrics, error) {
 	}
 	m := &engineMetrics{
 		subscribers: gauge("subscribers", "Clients being served.", "engine"),
-		joins:       counter("adopted_total", "Clients that an engine took.", "engine"),
+		joins:       counter("joins_total", "Clients that an engine took over; less ends_total they are the subscribers.", "engine"),
 		deliveries:  counter("deliveries_total", "Events handed to sockets.", "engine"),
 		bytes:       counter("sent_bytes_total", "Bytes handed to sockets.", "engine"),
 		sends:       counter("sends_total", "Writes to sockets.", "engine"),
 		short:       counter("short_sends_total", "Writes that a socket did not take whole.", "engine"),
 		ends:        counter("ends_total", "Streams ended, by reason.", "engine", "reason"),
 		slow:        counter("slow_total", "Clients that hit a limit of slowness, by policy.", "engine", "policy"),
-		gaps:        counter("skips_total", "Clients that went on at the newest event after a told gap.", "engine"),
+		gaps:        counter("skips_total", "Slow clients that went on at the newest event after a gap told to them alone.", "engine"),
 		passes: histogram("pass_seconds", "Time from the begin to the end of a pass over a log's clients.",
 			prometheus.ExponentialBuckets(0.0001, 4, 8)),
-		age: histogram("pass_age_seconds", "Age of the newest event at the end of a pass, by the broker's clock.",
-			prometheus.ExponentialBuckets(0.0005, 3, 11)),
+		age: histogram("event_age_seconds", "Age of the newest event since the broker stored it, when it had been handed to the sockets of all clients that wait for it: once per pass over them, or per write of the portable engine, 100 a second at most.",
+			fanout.AgeBuckets()),
+		whole: histogram("delivery_age_seconds", "As event_age_seconds, but since ingest read the event from its upstream: the whole way through sluice.",
+			fanout.AgeBuckets()),
 		inbox: gauge("inbox_depth", "Messages waiting for a shard.", "shard"),
 		busy:  gauge("shard_busy_ratio", "Share of time in which a shard was not parked.", "shard"),
 	}
@@ -98,7 +101,7 @@ type shardMetrics struct {
 	all                                          *engineMetrics
 	subscribers, inbox, busy                     prometheus.Gauge
 	joins, deliveries, bytes, sends, short, gaps prometheus.Counter
-	passes, age                                  prometheus.Observer
+	passes, age, whole                           prometheus.Observer
 	live                                         int // as last shown
 }
 
@@ -117,6 +120,7 @@ func (m *engineMetrics) shard(i int) *shardMetrics {
 		gaps:        m.gaps.WithLabelValues(engineLabel),
 		passes:      m.passes.WithLabelValues(engineLabel),
 		age:         m.age.WithLabelValues(engineLabel),
+		whole:       m.whole.WithLabelValues(engineLabel),
 	}
 }
 
@@ -125,6 +129,13 @@ func (m *shardMetrics) pass(took time.Duration, age int64, dated bool) {
 	m.passes.Observe(took.Seconds())
 	if dated {
 		m.age.Observe(float64(max(age, 0)) / 1e6)
+	}
+}
+
+// delivered observes how long the event that ends at c took from its upstream to here.
+func (m *shardMetrics) delivered(now time.Time, log *fanout.Log, c fanout.Cursor) {
+	if rx, ok := log.Received(c); ok {
+		m.whole.Observe(float64(max(now.UnixMicro()-rx, 0)) / 1e6)
 	}
 }
 

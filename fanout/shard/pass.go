@@ -310,6 +310,7 @@ func (s *shard) endPass(l *roster) {
 	now := time.Now()
 	m, _ := l.stand(l.seen)
 	s.metrics.pass(now.Sub(l.began), now.UnixMicro()-m.Pos.Micros, !m.Pos.IsZero())
+	s.metrics.delivered(now, l.log, l.seen)
 	if l.ended == "" && l.log.Closed() {
 		l.ended = l.log.Ended()
 	}

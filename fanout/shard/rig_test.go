@@ -233,7 +233,7 @@ func (f *feed) append(size int) string {
 	p := position(f.seq, f.now())
 	body := fmt.Appendf(nil, "data: %d %s\n", f.seq, strings.Repeat("x", size))
 	b := fanout.AppendFrame(nil, body, p)
-	f.log.Append(fanout.Frame{Pos: p, Bytes: b})
+	f.log.Append(fanout.Frame{Pos: p, Bytes: b, Rx: p.Micros - 1000})
 	f.all.Write(b)
 	return string(b)
 }

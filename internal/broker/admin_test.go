@@ -221,7 +221,6 @@ func TestMetrics(t *testing.T) {
 	m := n.met
 	for name, c := range map[string]struct{ got, want float64 }{
 		"up":       {testutil.ToFloat64(m.up), 1},
-		"events":   {testutil.ToFloat64(m.events), 10},
 		"stored":   {testutil.ToFloat64(m.commits.WithLabelValues("stored")), 1},
 		"fenced":   {testutil.ToFloat64(m.commits.WithLabelValues("fenced")), 1},
 		"reads":    {testutil.ToFloat64(m.reads.WithLabelValues("block")), 1},
@@ -230,6 +229,9 @@ func TestMetrics(t *testing.T) {
 		if c.got != c.want {
 			t.Errorf("%s: %v, want %v", name, c.got, c.want)
 		}
+	}
+	if n := testutil.CollectAndCount(newStoreCollector(n.server)); n != 6 {
+		t.Errorf("%d series of the store, want used, reserved and limit of file and memory", n)
 	}
 	if problems, err := testutil.GatherAndLint(reg); err != nil || len(problems) > 0 {
 		t.Errorf("lint: %v %v", problems, err)

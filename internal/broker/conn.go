@@ -134,6 +134,7 @@ func (cs *conns) cut(role string, err error) {
 	if err != nil {
 		why = err.Error()
 	}
+	cs.met.linkCut(role)
 	cs.set(role, why)
 	cs.on.linkChanged(role, false)
 }

@@ -10,7 +10,6 @@ import (
 // metrics of one node's broker use. A nil *metrics counts nothing.
 type metrics struct {
 	up           prometheus.Gauge
-	events       prometheus.Counter
 	commits      *prometheus.CounterVec // by result
 	commitTime   prometheus.Histogram
 	refused      *prometheus.CounterVec // by code
@@ -21,6 +20,7 @@ type metrics struct {
 	live         *prometheus.CounterVec // by kind
 	dirty        *prometheus.CounterVec // by cause
 	async        *prometheus.CounterVec // by connection
+	cuts         *prometheus.CounterVec // by connection
 }
 
 func newMetrics(reg prometheus.Registerer) (*metrics, error) {
@@ -36,10 +36,9 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 	m := &metrics{
 		up: prometheus.NewGauge(prometheus.GaugeOpts{Name: "sluice_broker_up",
 			Help: "1 while every connection to the broker is up."}),
-		events:  counter("committed_events_total", "Events stored by this node."),
 		commits: vec("commits_total", "Commits by result: stored, fenced, busy, unknown, failed.", "result"),
 		commitTime: prometheus.NewHistogram(prometheus.HistogramOpts{Name: "sluice_broker_commit_seconds",
-			Help:                        "Time from handing over a commit to the broker's word on it.",
+			Help:                        "Time from handing over a commit to the broker's word on it: one attempt.",
 			Buckets:                     []float64{.0001, .00025, .0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2, 5},
 			NativeHistogramBucketFactor: 1.1}),
 		refused: vec("refused_total", "Refusals by JetStream error code.", "code"),
@@ -49,12 +48,13 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 		readRetries:  counter("read_retries_total", "Direct reads asked again: no answer, or a cut one."),
 		readMessages: counter("read_messages_total", "Stored messages received by direct reads."),
 		live:         vec("live_total", "Live deliveries by kind: message, beacon, foreign.", "kind"),
-		dirty:        vec("dirty_total", "Times feeds may have missed something, by cause: cut, back, overflow.", "cause"),
+		dirty:        vec("dirty_total", "Times feeds may have missed something, by cause: cut, back, overflow.", "reason"),
 		async:        vec("connection_errors_total", "Errors of a connection outside any call.", "conn"),
+		cuts:         vec("connection_cuts_total", "Times a connection to the broker was cut, by its purpose.", "conn"),
 	}
 	var err error
-	for _, c := range []prometheus.Collector{m.up, m.events, m.commits, m.commitTime, m.refused, m.mispredicted,
-		m.reads, m.readRetries, m.readMessages, m.live, m.dirty, m.async} {
+	for _, c := range []prometheus.Collector{m.up, m.commits, m.commitTime, m.refused, m.mispredicted,
+		m.reads, m.readRetries, m.readMessages, m.live, m.dirty, m.async, m.cuts} {
 		err = errors.Join(err, reg.Register(c))
 	}
 	return m, err
@@ -66,11 +66,10 @@ func (m *metrics) linkUp(up bool) {
 	}
 }
 
-func (m *metrics) commit(stored int, took time.Duration, err error) {
+func (m *metrics) commit(took time.Duration, err error) {
 	if m == nil {
 		return
 	}
-	m.events.Add(float64(stored))
 	m.commitTime.Observe(took.Seconds())
 	m.commits.WithLabelValues(commitResult(err)).Inc()
 }
@@ -129,6 +128,12 @@ func (m *metrics) delivered(kind string, n int) {
 func (m *metrics) feedDirty(cause string) {
 	if m != nil {
 		m.dirty.WithLabelValues(cause).Inc()
+	}
+}
+
+func (m *metrics) linkCut(conn string) {
+	if m != nil {
+		m.cuts.WithLabelValues(conn).Inc()
 	}
 }
 

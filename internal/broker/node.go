@@ -50,6 +50,12 @@ func Open(ctx context.Context, cfg Config, log *slog.Logger, reg prometheus.Regi
 			return nil, err
 		}
 		local = n.server.Conn
+		if reg != nil {
+			if err := reg.Register(newStoreCollector(n.server)); err != nil {
+				n.shutdown()
+				return nil, fmt.Errorf("broker: metrics: %w", err)
+			}
+		}
 	}
 	if err := n.connect(local); err != nil {
 		n.shutdown()

@@ -112,9 +112,8 @@ func (w *writer) tailFrom(ctx context.Context, f FeedID, from, upTo uint64, n in
 // Commit implements Writer.
 func (w *writer) Commit(ctx context.Context, f FeedID, c *Commit) (Position, error) {
 	start := time.Now()
-	before := c.done
 	err := w.commit(ctx, f, c)
-	w.met.commit(c.done-before, time.Since(start), err)
+	w.met.commit(time.Since(start), err)
 	if err != nil {
 		return Position{}, fmt.Errorf("feed %s: commit %d events: %w", f, len(c.Events), err)
 	}

@@ -30,6 +30,7 @@ func NewRegistry(version, commit string) *prometheus.Registry {
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 		build,
 	)
+	reg.MustRegister(memoryGauges()...)
 	return reg
 }
 
