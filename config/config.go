@@ -123,7 +123,7 @@ type Control struct {
 
 // Ops is the listener for health, metrics and profiles.
 type Ops struct {
-	// Addr is host:port of /livez, /readyz, /metrics, /feeds, /version and /debug/pprof/. Default 127.0.0.1:9090: open it to
+	// Addr is host:port of /livez, /readyz, /metrics, /feeds, /status, /version and /debug/pprof/. Default 127.0.0.1:9090: open it to
 	// a scraper's network on purpose only. Empty opens none.
 	Addr string `json:"addr"`
 }

@@ -2,11 +2,9 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"log/slog"
 	"net"
-	"net/http"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -43,6 +41,7 @@ type process struct {
 	lock   *dataLock          // of the data folder; nil if nothing is stored there
 
 	catalog *catalogMetrics
+	began   time.Time
 	started atomic.Bool // everything listens
 
 	stops   []func()
@@ -51,7 +50,8 @@ type process struct {
 
 // build makes and starts every part. On error what was started is stopped again.
 func build(ctx context.Context, e env, cfg config.Config, guard *outbound.Guard, store reloader) (*process, error) {
-	p := &process{cfg: cfg, guard: guard, store: store, group: newGroup(), health: &obs.Health{}, stopOps: func() {}}
+	p := &process{cfg: cfg, guard: guard, store: store, began: time.Now(), group: newGroup(), health: &obs.Health{},
+		stopOps: func() {}}
 	v := version.Read()
 	p.reg = obs.NewRegistry(v.Version, v.Commit)
 	out, _ := e.stderr.(*os.File)
@@ -124,6 +124,7 @@ func (p *process) buildOps(ctx context.Context) error {
 	}
 	mux := obs.NewMux(p.health, p.reg, version.Read())
 	mux.HandleFunc("GET /feeds", p.serveFeeds)
+	mux.HandleFunc("GET /status", p.serveStatus)
 	ops, err := obs.ListenOps(ctx, p.cfg.Ops.Addr, mux, p.log)
 	if err != nil {
 		return bindError(err, p.log)
@@ -132,19 +133,6 @@ func (p *process) buildOps(ctx context.Context) error {
 	p.guardListeners()
 	p.stopOps = p.group.start("ops listener", ops.Run)
 	return nil
-}
-
-// serveFeeds answers GET /feeds: every feed that this node ingests, with its upstream's state.
-func (p *process) serveFeeds(w http.ResponseWriter, _ *http.Request) {
-	feeds := []ingest.FeedStatus{}
-	if p.ingest != nil {
-		feeds = append(feeds, p.ingest.Feeds()...)
-	}
-	w.Header().Set("Content-Type", "application/json")
-	w.Header().Set("Cache-Control", "no-store")
-	enc := json.NewEncoder(w)
-	enc.SetIndent("", "  ")
-	_ = enc.Encode(map[string]any{"feeds": feeds})
 }
 
 // buildBroker connects to the broker, or starts the embedded one.

@@ -37,6 +37,8 @@ var doors = map[string][]string{
 	"github.com/labstack/echo":            {"edge"},
 	"go.yaml.in/yaml":                     {"internal/doc", "internal/sse/ssetest"},
 	"github.com/spf13/cobra":              {"cmd/sluice"},
+	"charm.land/bubbletea":                {"cmd/sluice", "test/load"},
+	"charm.land/lipgloss":                 {"cmd/sluice", "test/load"},
 	"github.com/caarlos0/env":             {"config"},
 	"github.com/invopop/jsonschema":       {"config", "config/catalog", "config/schemagen"},
 	"github.com/prometheus/client_golang": {"internal/obs", "internal/broker", "ingest", "ingest/upstream", "fanout", "fanout/shard", "edge", "config/catalog", "cmd/sluice"},
