@@ -97,7 +97,10 @@ func configCase(t *testing.T, program string, c Case) {
 		t.Errorf("stdout %q, want %q", stdout.String(), c.Want.Stdout)
 	}
 	noCanary(t, "the output", stdout.String()+stderr.String())
-	if after := list(t, dir); c.Want.Header["data"] == "" && !slices.Equal(before, after) {
+	// Who got as far as its data folder leaves it with the lock, which a later process needs to be the same file.
+	data := filepath.Join(dir, "data")
+	after := slices.DeleteFunc(list(t, dir), func(path string) bool { return path == data || path == filepath.Join(data, "lock") })
+	if c.Want.Header["data"] == "" && !slices.Equal(before, after) {
 		t.Errorf("files %v, before %v", after, before)
 	}
 }

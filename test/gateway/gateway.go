@@ -114,14 +114,21 @@ func (g *Gateway) Write(name, text string) {
 	}
 }
 
-// FreeAddr finds a loopback port below the ephemeral range, so that no client's own port takes it between two starts.
+// given holds the addresses that FreeAddr has answered: who got one may not listen at the moment.
+var given sync.Map
+
+// FreeAddr finds a loopback port below the ephemeral range, so that no client's own port takes it between two starts. It
+// answers none twice.
 func FreeAddr(t testing.TB) string {
 	t.Helper()
 	for range 100 {
 		addr := net.JoinHostPort("127.0.0.1", strconv.Itoa(10_000+rand.IntN(20_000)))
 		ln, err := net.Listen("tcp", addr)
-		if err == nil {
-			ln.Close()
+		if err != nil {
+			continue
+		}
+		ln.Close()
+		if _, taken := given.LoadOrStore(addr, true); !taken {
 			return addr
 		}
 	}
