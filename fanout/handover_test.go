@@ -224,7 +224,7 @@ func (w *simWorld) judge(c *simClient, body string) {
 			}
 			told = true
 			w.note("   told %s", gap)
-			if g.Doubles {
+			if g.Doubles || g.Reason == string(GapUnknown) { // behind unknown comes the start without an id: here all that is kept
 				c.again = c.most
 			}
 			continue
