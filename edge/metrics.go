@@ -74,6 +74,9 @@ func newMetrics(reg prometheus.Registerer) *edgeMetrics {
 		tlsErrors: counter("tls_handshake_errors_total", "TLS handshakes that failed."),
 		keptBack:  counters("log_suppressed_total", "Lines about single requests and streams kept back because an event had ten in a second.", "event"),
 	}
+	for _, result := range []string{"ok", "failed"} { // from 0 on, so that the first failure is an increase
+		m.reloads.WithLabelValues(result)
+	}
 	reg.MustRegister(m.connections, m.requests, m.refusals, m.sheds, m.admitTime, m.joinWait, m.resumes, m.badIDs,
 		m.bookmarks, m.gateway, m.ends, m.draining, m.tlsErrors, m.keptBack,
 		m.resumeTime, m.resumeSize, m.reloads)

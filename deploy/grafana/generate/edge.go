@@ -1,0 +1,52 @@
+package main
+
+import "slices"
+
+func edge() dashboard {
+	return dashboard{"sluice-edge", "sluice / edge", "What clients get, and what they cost: streams, deliveries, resumes, slow readers.", []panel{
+		{title: "Open streams", about: "Streams by listener and protocol.", unit: "short", stack: true,
+			queries: []query{sum("sluice_edge_connections", "listener, proto", "{{listener}} {{proto}}")}},
+		{title: "Starts and ends", about: "Streams that began and ended per second; ends by reason.", unit: "ops", queries: []query{
+			{`sum(rate(sluice_fanout_joins_total{SEL}[$__rate_interval]))`, "begun"}, rate("sluice_fanout_ends_total", "reason", "ended: {{reason}}")}},
+		{title: "Requests", about: "Requests by status; a stream counts when its head is sent.", unit: "ops", stack: true,
+			queries: []query{rate("sluice_edge_requests_total", "code", "{{code}}")}},
+		{title: "Deliveries", about: "Events handed to sockets, by engine.", unit: "ops", stack: true,
+			queries: []query{rate("sluice_fanout_deliveries_total", "engine", "{{engine}}")}},
+		{title: "Bytes sent", about: "Bytes handed to sockets, by node.", unit: "Bps", stack: true,
+			queries: []query{rate("sluice_fanout_sent_bytes_total", "instance", "{{instance}}")}},
+		{title: "Events per write", about: "Events that one write to a socket carries: more is cheaper, and later.", unit: "short",
+			queries: []query{{`sum by (instance) (rate(sluice_fanout_deliveries_total{SEL}[$__rate_interval])) / sum by (instance) (rate(sluice_fanout_sends_total{SEL}[$__rate_interval]) > 0)`, "{{instance}}"}}},
+		{title: "Age at the sockets", about: "Age of the newest event when it was handed to all sockets: since the broker stored it, and since its upstream sent it.", unit: "s",
+			queries: slices.Concat(quantiles("sluice_fanout_event_age_seconds", "since stored"), quantiles("sluice_fanout_delivery_age_seconds", "since read"))},
+		{title: "Pass", about: "Time of one round over all clients of a feed.", unit: "s", queries: quantiles("sluice_fanout_pass_seconds", "")},
+		{title: "Read lag", about: "How late the process reads what has arrived: above 10 ms shards starve Go's network poller.", unit: "s",
+			queries: quantiles("sluice_fanout_live_read_lag_seconds", "")},
+		{title: "Shards busy", about: "Share of time in which each shard worked.", unit: "percentunit",
+			queries: []query{{`sluice_fanout_shard_busy_ratio{SEL}`, "{{instance}} {{shard}}"}}},
+		{title: "Inbox", about: "Messages waiting for each shard.", unit: "short", queries: []query{{`sluice_fanout_inbox_depth{SEL}`, "{{instance}} {{shard}}"}}},
+		{title: "Slow clients", about: "Clients that hit a limit of slowness, by policy, and writes that sockets did not take whole.", unit: "ops",
+			queries: []query{rate("sluice_fanout_slow_total", "policy", "{{policy}}"), rate("sluice_fanout_short_sends_total", "engine", "short writes, {{engine}}"),
+				rate("sluice_fanout_skips_total", "engine", "skips, {{engine}}")}},
+		{title: "Resumes", about: "Streams that began with an id or a time, by what was found.", unit: "ops", stack: true,
+			queries: []query{rate("sluice_edge_resumes_total", "result", "{{result}}")}},
+		{title: "Finding the place", about: "Time to find where a client goes on.", unit: "s", queries: quantiles("sluice_edge_resume_seconds", "")},
+		{title: "Events behind", about: "Events that a client had missed when it came back.", unit: "short", queries: quantiles("sluice_edge_resume_events", "")},
+		{title: "Admission", about: "Time from request head to stream head, and of it the wait for a turn.", unit: "s",
+			queries: slices.Concat(quantiles("sluice_edge_admit_seconds", "admitted"), quantiles("sluice_edge_join_wait_seconds", "waited"))},
+		{title: "Refused", about: "Requests refused, by problem type; shed ones are told to come back.", unit: "ops",
+			queries: []query{rate("sluice_edge_refused_total", "type", "{{type}}"), rate("sluice_edge_sheds_total", "type", "shed: {{type}}")}},
+		{title: "Gaps told", about: "Gaps in feeds and at resumes, by API and reason.", unit: "ops", stack: true,
+			queries: []query{rate("sluice_fanout_gaps_total", "api, reason", "{{api}} {{reason}}")}},
+		{title: "Gateway events", about: "Gateway events sent to single clients at the start, during and at the end of their streams.", unit: "ops", stack: true,
+			queries: []query{rate("sluice_edge_gateway_events_total", "event, reason", "{{event}} {{reason}}")}},
+		{title: "Feeds held", about: "Feeds on edges, by state; and those whose line is cut, by what is.", unit: "short",
+			queries: []query{sum("sluice_fanout_feeds", "state", "{{state}}"), sum("sluice_edge_feeds_stale", "reason", "stale: {{reason}}")}},
+		{title: "Missing events", about: "Longest time since which a feed has been missing stored events, and how often feeds were read again.", unit: "s",
+			queries: []query{{`max by (api) (sluice_fanout_lag_seconds{SEL})`, "{{api}}"}}},
+		{title: "Repairs", about: "Feeds read from the broker because live events did not link up, by cause.", unit: "ops", stack: true,
+			queries: []query{rate("sluice_fanout_repairs_total", "reason", "{{reason}}")}},
+		{title: "Memory of feeds", about: "Logs and backlog beside their budget, and kernel memory of sockets.", unit: "bytes",
+			queries: []query{sum("sluice_fanout_log_bytes", "instance", "{{instance}} logs"), sum("sluice_fanout_block_bytes", "instance", "{{instance}} blocks"),
+				sum("sluice_fanout_memory_budget_bytes", "instance", "{{instance}} budget"), sum("sluice_fanout_socket_bytes", "instance", "{{instance}} sockets")}},
+	}}
+}
