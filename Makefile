@@ -1,5 +1,5 @@
 # Every target runs the section of the same name in .ci/run, so that a machine and a person run one thing.
-.PHONY: run build test check e2e fuzz mutants badinput conformance bench house clean
+.PHONY: run build test check e2e fuzz mutants badinput conformance deploy bench house clean
 
 run: build ## build everything and start the demo
 	./bin/sluice demo
@@ -13,7 +13,7 @@ test: ## what a newcomer runs: needs only Go
 check: ## all that CI runs; as root it installs what it needs
 	@.ci/run
 
-e2e badinput conformance mutants:
+e2e badinput conformance deploy mutants:
 	@.ci/run $@
 
 fuzz: ## FUZZTIME=2m for each target; T=FuzzSubject for one
