@@ -43,15 +43,17 @@ func withCode(code int, err error) error {
 type env struct {
 	stdout, stderr io.Writer
 	signals        <-chan os.Signal // SIGINT, SIGTERM, SIGHUP
+	nohup          bool             // SIGHUP was ignored when the program began: it ends nothing
 	lookup         func(string) (string, bool)
 	environ        []string
 }
 
 func main() {
 	signals := make(chan os.Signal, 4)
+	nohup := signal.Ignored(syscall.SIGHUP) // before Notify changes it
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	os.Exit(run(context.Background(), os.Args[1:], env{
-		stdout: os.Stdout, stderr: os.Stderr, signals: signals,
+		stdout: os.Stdout, stderr: os.Stderr, signals: signals, nohup: nohup,
 		lookup: os.LookupEnv, environ: os.Environ(),
 	}))
 }
@@ -95,7 +97,8 @@ func newRoot(e env) *cobra.Command {
 	return root
 }
 
-// untilSignal returns a context that ends with the first SIGINT or SIGTERM; for verbs that have nothing to drain.
+// untilSignal returns a context that ends with the first signal; for verbs that have nothing to drain or reload. Their
+// terminal being gone ends them too.
 func untilSignal(ctx context.Context, e env) (context.Context, context.CancelFunc) {
 	ctx, cancel := context.WithCancel(ctx)
 	go func() {
@@ -104,7 +107,7 @@ func untilSignal(ctx context.Context, e env) (context.Context, context.CancelFun
 			case <-ctx.Done():
 				return
 			case s := <-e.signals:
-				if s != syscall.SIGHUP {
+				if s != syscall.SIGHUP || !e.nohup {
 					cancel()
 					return
 				}
