@@ -107,7 +107,7 @@ var rare = []string{"sluice_edge_feeds_stale", "sluice_edge_refused_total", "slu
 func TestDashboardsShowData(t *testing.T) {
 	t.Parallel()
 	need(t, "prometheus")
-	_, upstream := market(t)
+	_, upstream := market(t, 20)
 	g := gateway.New(t, gateway.Options{APIs: map[string]string{"m.yaml": apiFile("market", upstream)}})
 	g.Start()
 	prom := startPrometheus(t, g.Addrs["ops"])

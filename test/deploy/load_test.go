@@ -30,10 +30,10 @@ spec:
 `, name, endpoint)
 }
 
-// market is an upstream, gone at the end of the test.
-func market(t *testing.T) (*feed.Market, string) {
+// market is an upstream with so many ticks per second, gone at the end of the test.
+func market(t *testing.T, perSecond float64) (*feed.Market, string) {
 	t.Helper()
-	m := feed.New(1, feed.Options{Rate: 20})
+	m := feed.New(1, feed.Options{Rate: perSecond})
 	srv := httptest.NewServer(m)
 	t.Cleanup(func() { m.Close(); srv.Close() })
 	return m, srv.URL

@@ -11,12 +11,12 @@ import (
 // A node with 50 APIs, all in use, has fewer than 2,000 series, and every family it shows is documented, with its labels.
 func TestSeries(t *testing.T) {
 	const apis, most = 50, 2000
-	_, upstream := market(t)
+	_, upstream := market(t, 10)
 	files := map[string]string{}
 	for i := range apis {
 		files[fmt.Sprintf("a%d.yaml", i)] = apiFile(fmt.Sprintf("a%d", i), upstream)
 	}
-	g := gateway.New(t, gateway.Options{APIs: files, Env: []string{"SLUICE_LOG_LEVEL=warn"}})
+	g := gateway.New(t, gateway.Options{APIs: files, Env: []string{"SLUICE_LOG_LEVEL=warn"}, Plain: true})
 	g.Spawn()
 	until(t, "the gateway is ready", func() bool {
 		resp, err := gateway.OneShot().Get("http://" + g.Addrs["ops"] + "/readyz")
