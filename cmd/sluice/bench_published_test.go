@@ -58,7 +58,7 @@ func TestPublishedMeasuresAGatewayAndTheRawLoop(t *testing.T) {
 	if runtime.GOOS != "linux" {
 		t.Skip("published: needs Linux")
 	}
-	t.Setenv("SLUICE_TEST_MAIN", "1")
+	t.Setenv(asMain, "1")
 	var notes strings.Builder
 	p := published{scale: 0.01, rounds: 1, time: 500 * time.Millisecond, out: t.TempDir(), notes: &notes, cpu: -1}
 	// A machine that is busy with other tests may void a run: that is no fault of the bench.

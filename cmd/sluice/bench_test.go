@@ -199,7 +199,7 @@ func TestBenchViewInATerminal(t *testing.T) {
 	socket := filepath.Join(t.TempDir(), "tmux")
 	tmux := func(args ...string) string {
 		cmd := exec.CommandContext(t.Context(), "tmux", append([]string{"-S", socket, "-f", os.DevNull}, args...)...)
-		cmd.Env = append(os.Environ(), "SLUICE_TEST_MAIN=1", "NO_COLOR=1", "TERM=xterm-256color")
+		cmd.Env = append(os.Environ(), asMain+"=1", "NO_COLOR=1", "TERM=xterm-256color")
 		out, err := cmd.CombinedOutput()
 		if err != nil {
 			t.Fatalf("tmux %v: %v: %s", args, err, out)
