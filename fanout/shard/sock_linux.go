@@ -9,11 +9,13 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// send gives b to the kernel without waiting. The raw call costs two thirds of what
-// syscall.Write or net.Conn.Write cost, and unix.Sendto hides the count.
+// send gives b to the kernel without waiting. The scheduler is not told of the call: it
+// never waits, and telling costs a tenth of the whole send when the gateway has one core,
+// since the monitor thread takes the processor away from calls of some 20 µs. A collection
+// that stops the world waits for one send at most. unix.Sendto hides the count.
 func send(fd int32, b []byte) (int, syscall.Errno) {
 	for {
-		n, _, errno := syscall.Syscall6(unix.SYS_SENDTO, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(b))),
+		n, _, errno := syscall.RawSyscall6(unix.SYS_SENDTO, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(b))),
 			uintptr(len(b)), unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL, 0, 0)
 		if errno == 0 {
 			return int(n), 0
@@ -24,10 +26,10 @@ func send(fd int32, b []byte) (int, syscall.Errno) {
 	}
 }
 
-// receive reads what is there; 0 without error means that the client closed.
+// receive reads what is there, as send does; 0 without error means that the client closed.
 func receive(fd int32, b []byte) (int, syscall.Errno) {
 	for {
-		n, _, errno := syscall.Syscall6(unix.SYS_RECVFROM, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(b))),
+		n, _, errno := syscall.RawSyscall6(unix.SYS_RECVFROM, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(b))),
 			uintptr(len(b)), unix.MSG_DONTWAIT, 0, 0)
 		if errno == 0 {
 			return int(n), 0
