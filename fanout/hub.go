@@ -2,6 +2,7 @@ package fanout
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"sync"
@@ -306,7 +307,11 @@ func (h *Hub) openEnded(f *Feed, err error) {
 	defer h.mu.Unlock()
 	f.err, f.opened = err, err == nil
 	if err != nil {
-		h.logger.Warn("feed not opened", "feed", f.id.String(), "err", err)
+		level := slog.LevelWarn
+		if errors.Is(err, ErrNoSuchFeed) {
+			level = slog.LevelDebug // what a client asked for in vain: its worker says why
+		}
+		h.logger.Log(context.Background(), level, "feed not opened", "feed", f.id.String(), "err", err)
 		h.drop(f, EndUnavailable)
 	} else {
 		h.logger.Debug("feed opened", "feed", f.id.String(), "seq", f.log.Last().Seq)

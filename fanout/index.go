@@ -1,6 +1,7 @@
 package fanout
 
 import (
+	"math"
 	"math/bits"
 	"sort"
 
@@ -14,14 +15,34 @@ type entry struct {
 	micros int64
 	end    uint64 // offset behind the frame
 	ord    uint32 // events up to and including this entry, gateway events not counted; wraps
+	way    int32  // µs from ingest's reading to the broker's storing, with flagTimed
 	// Kept free so that derived logs need no larger entry: where the id line begins, the
 	// event's key, its type.
-	_     [10]byte
+	_     [6]byte
 	flags uint16
 }
 
-// flagControl marks a gateway event: an entry without an id.
-const flagControl = 1 << 0
+const (
+	flagControl = 1 << 0 // a gateway event: an entry without an id
+	flagTimed   = 1 << 1 // way is known
+)
+
+// setReceived notes when ingest read the event, 0 = not known. The way is taken for half
+// an hour at most.
+func (e *entry) setReceived(micros int64) {
+	if micros == 0 {
+		return
+	}
+	e.way = int32(min(max(e.micros-micros, math.MinInt32), math.MaxInt32))
+	e.flags |= flagTimed
+}
+
+func (e *entry) dates() Dates {
+	if e.flags&flagTimed == 0 {
+		return Dates{Stored: e.micros}
+	}
+	return Dates{Stored: e.micros, Received: e.micros - int64(e.way)}
+}
 
 const entryBytes = 40
 

@@ -42,17 +42,12 @@ type Log struct {
 	window  atomic.Int64
 	held    atomic.Int64 // bytes of segments and index
 
-	// What Received knows. publish clears freshHead, sets freshRx, sets freshHead.
-	freshHead atomic.Uint64
-	freshRx   atomic.Int64
-
 	// Appender state.
 	cfg      LogConfig
 	tail     uint64 // end of the newest appended entry
 	nextSize int
 	now      int64 // Unix nanoseconds of the first append since Publish
 	rolled   int64 // of the newest roll
-	rx       int64 // Frame.Rx of the newest append
 	slow     bool  // the roll before was a quiet one
 
 	// mu guards the index, what follows it, and the chunked twin's being made. Taken
@@ -119,7 +114,6 @@ func (l *Log) append(f Frame, now int64) {
 	s := l.room(len(f.Bytes), now)
 	copy(s.buf[l.tail-s.base:], f.Bytes)
 	l.tail += uint64(len(f.Bytes))
-	l.rx = f.Rx
 	s.entries++
 	s.last = now
 
@@ -128,6 +122,7 @@ func (l *Log) append(f Frame, now int64) {
 		p := l.newest(l.idx.n)
 		e.seq, e.micros, e.flags = p.Seq, p.Micros, flagControl
 	} else {
+		e.setReceived(f.Rx)
 		l.ord++
 	}
 	e.ord = l.ord
@@ -227,9 +222,6 @@ func (l *Log) publish() {
 		l.trim(open.last)
 	}
 	l.mu.Unlock()
-	l.freshHead.Store(0)
-	l.freshRx.Store(l.rx)
-	l.freshHead.Store(l.tail)
 	l.head.Store(l.tail)
 	l.wake()
 }
@@ -357,17 +349,6 @@ func (l *Log) View() View {
 	return View{head: head, segs: *l.segs.Load()}
 }
 
-// Received is when ingest read the entry that ends at c from its upstream, in µs
-// since 1970. It is known for the newest published event only, and not for gateway
-// events: enough to measure how long an event took. Anybody may call it.
-func (l *Log) Received(c Cursor) (micros int64, ok bool) {
-	if c == 0 || l.freshHead.Load() != uint64(c) {
-		return 0, false
-	}
-	micros = l.freshRx.Load()
-	return micros, micros != 0 && l.freshHead.Load() == uint64(c)
-}
-
 // Wait returns a channel that the next Publish closes, or Close. Call it before View.
 func (l *Log) Wait() <-chan struct{} {
 	for {
@@ -438,7 +419,7 @@ func (l *Log) Chunked() *Log {
 			f.Pos = e.pos()
 		}
 		twin.append(f, segs[k].last)
-		*twin.idx.at(twin.idx.n - 1) = entry{seq: e.seq, micros: e.micros, end: twin.tail, ord: e.ord, flags: e.flags}
+		*twin.idx.at(twin.idx.n - 1) = entry{seq: e.seq, micros: e.micros, end: twin.tail, ord: e.ord, way: e.way, flags: e.flags}
 		if i < l.visible {
 			twin.visible = twin.idx.n
 			twin.head.Store(twin.tail)

@@ -6,6 +6,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"sluice/internal/broker"
 )
 
@@ -318,38 +320,72 @@ func TestAppendAndPublishDoNotAllocate(t *testing.T) {
 	}
 }
 
-// What Received knows is the newest published event's, on both framings, and nothing else's.
-func TestReceivedIsOfTheNewest(t *testing.T) {
+// Dates are those of the events between two cursors, on both framings.
+func TestDates(t *testing.T) {
 	l := NewLog(LogConfig{})
-	if _, ok := l.Received(0); ok {
-		t.Error("an empty log knows a time")
-	}
 	twin := l.Chunked()
+	var heads, twinHeads []Cursor
 	add := func(seq uint64, rx int64) {
 		f := testFrame(seq, 0)
-		f.Rx = rx
+		f.Pos.Micros, f.Rx = int64(seq*100), rx
 		l.Append(f)
 	}
-	add(1, 71)
-	add(2, 72)
-	if _, ok := l.Received(Cursor(l.tail)); ok {
-		t.Error("the time of an event not yet published is known")
+	publish := func() {
+		l.Publish()
+		heads, twinHeads = append(heads, l.View().Head()), append(twinHeads, twin.View().Head())
 	}
-	l.Publish()
-	first := l.View().Head()
-	for name, log := range map[string]*Log{"identity": l, "chunked": twin} {
-		if rx, ok := log.Received(log.View().Head()); !ok || rx != 72 {
-			t.Errorf("%s: %d, %v, want 72", name, rx, ok)
+	publish()
+	add(1, 71)
+	add(2, 0)
+	publish()
+	l.Append(Frame{Bytes: []byte("event: gateway.gap\ndata: {}\n\n")})
+	publish()
+	add(3, 73)
+	publish()
+	add(4, 74) // not published
+	for name, c := range map[string]struct {
+		log *Log
+		at  []Cursor
+	}{"identity": {l, heads}, "chunked": {twin, twinHeads}, "chunked, made late": {lateTwin(l), nil}} {
+		if c.at == nil {
+			for i := range heads {
+				c.at = append(c.at, twinHeads[i])
+			}
+		}
+		for _, w := range []struct {
+			from, to int
+			want     []Dates
+		}{
+			{0, 1, []Dates{{Stored: 200}, {Received: 71, Stored: 100}}},
+			{1, 2, nil},
+			{2, 3, []Dates{{Received: 73, Stored: 300}}},
+			{0, 3, []Dates{{Received: 73, Stored: 300}, {Stored: 200}, {Received: 71, Stored: 100}}},
+			{3, 3, nil},
+		} {
+			if diff := cmp.Diff(w.want, c.log.Dates(nil, c.at[w.from], c.at[w.to])); diff != "" {
+				t.Errorf("%s, from %d to %d: %s", name, w.from, w.to, diff)
+			}
 		}
 	}
-	add(3, 73)
-	l.Publish()
-	if _, ok := l.Received(first); ok {
-		t.Error("the time of an older event is known")
+}
+
+// lateTwin is a chunked twin made when l had everything.
+func lateTwin(l *Log) *Log {
+	l.chunked.Store(nil)
+	return l.Chunked()
+}
+
+// Of many events, Dates tells of some, from the newest to the oldest.
+func TestDatesOfMany(t *testing.T) {
+	l := NewLog(LogConfig{WindowBytes: 1 << 20})
+	for seq := range uint64(1000) {
+		f := testFrame(seq+1, 0)
+		f.Pos.Micros = int64(seq + 1)
+		l.Append(f)
 	}
-	l.Append(Frame{Bytes: []byte("event: gateway.gap\ndata: {}\n\n")})
 	l.Publish()
-	if _, ok := l.Received(l.View().Head()); ok {
-		t.Error("the time of a gateway event is known")
+	got := l.Dates(nil, 0, l.View().Head())
+	if len(got) > mostDates || len(got) < mostDates/2 || got[0].Stored != 1000 || got[len(got)-1].Stored > 32 {
+		t.Errorf("%d dates, from %d to %d", len(got), got[0].Stored, got[len(got)-1].Stored)
 	}
 }

@@ -280,3 +280,26 @@ func (l *Log) extent() extent {
 	}
 	return x
 }
+
+// Dates say when ingest read an event from its upstream and when the broker stored it,
+// in µs since 1970.
+type Dates struct{ Received, Stored int64 } // Received 0 = not known
+
+// mostDates is how many events one call of Dates tells of.
+const mostDates = 64
+
+// Dates appends to dst those of the events whose frames end in (from, to], newest first:
+// of every n-th event where there are more than mostDates. Gateway events, what is not
+// published and what the log holds no longer are left out. Anybody may call it.
+func (l *Log) Dates(dst []Dates, from, to Cursor) []Dates {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	first, last := l.idx.endAfter(uint64(from), l.visible), l.idx.endAfter(uint64(to), l.visible)
+	step := max(1, (last-first+mostDates-1)/mostDates)
+	for i := last - 1; i >= first; i -= step {
+		if e := l.idx.at(i); !e.control() {
+			dst = append(dst, e.dates())
+		}
+	}
+	return dst
+}

@@ -6,8 +6,6 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
-
-	"sluice/internal/broker"
 )
 
 // portableMetrics are the figures that both engines have, as this one counts them.
@@ -18,12 +16,16 @@ type portableMetrics struct {
 	joins, events, bytes, sends, up prometheus.Counter
 	ends, slows                     *prometheus.CounterVec
 	age, whole                      prometheus.Observer
-	aged                            atomic.Int64 // when ages were last observed, in ms
+	writes                          atomic.Uint64
+	stride                          atomic.Uint64 // ages are observed at each stride-th write
+	paced                           atomic.Int64  // when stride was last set, in ms
+	pacedAt                         atomic.Uint64 // writes then
 }
 
-// agesEvery is the pause between two observations of ages: a histogram on each write
-// of each client would cost more than it tells.
-const agesEvery = 10 * time.Millisecond
+// agesPerSecond is how many writes a second have the ages of their events observed: all
+// would cost more than they tell. They are picked evenly, since who is served first is
+// always early.
+const agesPerSecond = 100
 
 const portableLabel = "portable"
 
@@ -49,7 +51,7 @@ func newPortableMetrics(reg prometheus.Registerer) *portableMetrics {
 		up:      counter("skips_total", "Slow clients that went on at the newest event after a gap told to them alone.", "engine").WithLabelValues(portableLabel),
 		ends:    counter("ends_total", "Streams ended, by reason.", "engine", "reason"),
 		slows:   counter("slow_total", "Clients that hit a limit of slowness, by policy.", "engine", "policy"),
-		age:     age("event_age_seconds", "Age of the newest event since the broker stored it, when it had been handed to the sockets of all clients that wait for it: once per pass over them, or per write of the portable engine, 100 a second at most."),
+		age:     age("event_age_seconds", "Age of an event since the broker stored it, when it had been handed to the sockets of all clients that wait for it: once per event and pass over them, 64 per pass at most, or per write of the portable engine, 100 writes a second at most."),
 		whole:   age("delivery_age_seconds", "As event_age_seconds, but since ingest read the event from its upstream: the whole way through sluice."),
 	}
 }
@@ -89,18 +91,32 @@ func (m *portableMetrics) delivered(n int) {
 	}
 }
 
-// wroteNewest observes the ages of the event that ends at c, the newest one of log.
-func (m *portableMetrics) wroteNewest(now time.Time, log *Log, c Cursor, p broker.Position) {
+// wroteLive observes the ages of the events in (from, to] of log, which one client has
+// got at now, for some of the writes.
+func (m *portableMetrics) wroteLive(now time.Time, log *Log, from, to Cursor) {
 	if m == nil {
 		return
 	}
-	last := m.aged.Load()
-	if now.UnixMilli()-last < agesEvery.Milliseconds() || !m.aged.CompareAndSwap(last, now.UnixMilli()) {
-		return
+	n := m.writes.Add(1)
+	if n%max(1, m.stride.Load()) == 0 {
+		var few [mostDates]Dates
+		for _, d := range log.Dates(few[:0], from, to) {
+			ObserveAges(m.age, m.whole, now, d)
+		}
 	}
-	if rx, ok := log.Received(c); ok {
-		m.age.Observe(float64(max(now.UnixMicro()-p.Micros, 0)) / 1e6)
-		m.whole.Observe(float64(max(now.UnixMicro()-rx, 0)) / 1e6)
+	paced, ms := m.paced.Load(), now.UnixMilli()
+	if took := ms - paced; took >= 1000 && m.paced.CompareAndSwap(paced, ms) {
+		perSecond := (n - m.pacedAt.Swap(n)) * 1000 / uint64(took)
+		m.stride.Store(perSecond/agesPerSecond + 1)
+	}
+}
+
+// ObserveAges tells how old an event was at now: since it was stored and, where that is
+// known, since it was received.
+func ObserveAges(stored, received prometheus.Observer, now time.Time, d Dates) {
+	stored.Observe(float64(max(now.UnixMicro()-d.Stored, 0)) / 1e6)
+	if d.Received != 0 {
+		received.Observe(float64(max(now.UnixMicro()-d.Received, 0)) / 1e6)
 	}
 }
 

@@ -225,10 +225,11 @@ func (r *reader) send(v View) {
 	if !r.pieces(b[:to-r.cursor], n) {
 		return
 	}
+	from := r.cursor
 	r.cursor, r.ord = to, r.ord+uint32(n)
 	r.sent(n, last)
 	if r.live {
-		r.p.met.wroteNewest(r.wrote, r.s.Log, to, last)
+		r.p.met.wroteLive(r.wrote, r.s.Log, from, to)
 	}
 	r.judge()
 }

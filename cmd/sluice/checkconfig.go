@@ -32,6 +32,9 @@ func newCheckConfig(e env) *cobra.Command {
 				if err != nil {
 					return withCode(exitInvalid, err)
 				}
+				for _, w := range store.Snapshot().Warnings() {
+					fmt.Fprintf(e.stderr, "warning: %s\n", w)
+				}
 				apis = len(store.Snapshot().APIs())
 			}
 			fmt.Fprintf(e.stdout, "ok: settings and %d API definitions are valid\n", apis)

@@ -84,6 +84,7 @@ func serve(ctx context.Context, e env, cfg config.Config, warnings []config.Warn
 	for _, w := range warnings {
 		p.log.Warn("setting deserves a look", "where", w.Where, "why", w.Message)
 	}
+	p.warnOfDefinitions()
 	if cfg.Has(config.RoleEdge) && len(store.Snapshot().APIs()) == 0 {
 		p.log.Warn("no APIs: every request will answer 404", "hint", "write a definition file and start with --apis DIR")
 	}
@@ -143,11 +144,19 @@ func (p *process) reload(ctx context.Context) {
 		p.log.Error("definitions not reloaded: the last good ones stay", "error", err)
 	} else {
 		p.log.Info("definitions reloaded", "apis", len(p.store.Snapshot().APIs()))
+		p.warnOfDefinitions()
 	}
 	if p.edge != nil {
 		p.edge.Reload()
 	}
 	_, _ = daemon.SdNotify(false, daemon.SdNotifyReady)
+}
+
+// warnOfDefinitions logs what the definitions may say but had better not.
+func (p *process) warnOfDefinitions() {
+	for _, w := range p.store.Snapshot().Warnings() {
+		p.log.Warn("definition deserves a look", "why", w.Error())
+	}
 }
 
 // notifyReloading tells systemd that a reload began, with the clock reading it asks for.

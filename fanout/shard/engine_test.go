@@ -366,8 +366,8 @@ sluice_fanout_subscribers{engine="shard"} 5
 		t.Error(err)
 	}
 	for _, name := range []string{"sluice_fanout_event_age_seconds", "sluice_fanout_delivery_age_seconds"} {
-		if n := histogramCount(t, reg, name); n != 1 {
-			t.Errorf("%s: %d observations, want one per pass", name, n)
+		if n := histogramCount(t, reg, name); n != 2 {
+			t.Errorf("%s: %d observations, want one per event", name, n)
 		}
 	}
 	if _, err := newMetrics(reg); err != nil {

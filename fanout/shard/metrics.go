@@ -58,7 +58,7 @@ func newMetrics(reg prometheus.Registerer) (*engineMetrics, error) {
 		gaps:        counter("skips_total", "Slow clients that went on at the newest event after a gap told to them alone.", "engine"),
 		passes: histogram("pass_seconds", "Time from the begin to the end of a pass over a log's clients.",
 			prometheus.ExponentialBuckets(0.0001, 4, 8)),
-		age: histogram("event_age_seconds", "Age of the newest event since the broker stored it, when it had been handed to the sockets of all clients that wait for it: once per pass over them, or per write of the portable engine, 100 a second at most.",
+		age: histogram("event_age_seconds", "Age of an event since the broker stored it, when it had been handed to the sockets of all clients that wait for it: once per event and pass over them, 64 per pass at most, or per write of the portable engine, 100 writes a second at most.",
 			fanout.AgeBuckets()),
 		whole: histogram("delivery_age_seconds", "As event_age_seconds, but since ingest read the event from its upstream: the whole way through sluice.",
 			fanout.AgeBuckets()),
@@ -124,19 +124,15 @@ func (m *engineMetrics) shard(i int) *shardMetrics {
 	}
 }
 
-// pass observes one pass; age is in µs and meaningless before the first event.
-func (m *shardMetrics) pass(took time.Duration, age int64, dated bool) {
+// pass observes one pass that ended at now and gave the events in (from, to] of log to
+// all who wait for them. It returns buf, grown.
+func (m *shardMetrics) pass(took time.Duration, now time.Time, log *fanout.Log, from, to fanout.Cursor, buf []fanout.Dates) []fanout.Dates {
 	m.passes.Observe(took.Seconds())
-	if dated {
-		m.age.Observe(float64(max(age, 0)) / 1e6)
+	buf = log.Dates(buf[:0], from, to)
+	for _, d := range buf {
+		fanout.ObserveAges(m.age, m.whole, now, d)
 	}
-}
-
-// delivered observes how long the event that ends at c took from its upstream to here.
-func (m *shardMetrics) delivered(now time.Time, log *fanout.Log, c fanout.Cursor) {
-	if rx, ok := log.Received(c); ok {
-		m.whole.Observe(float64(max(now.UnixMicro()-rx, 0)) / 1e6)
-	}
+	return buf
 }
 
 var policyNames = [...]string{fanout.Drop: "drop", fanout.Backlog: "backlog", fanout.Latest: "latest"}

@@ -39,6 +39,7 @@ type roster struct {
 	began   time.Time     // of the running pass
 	warm    time.Time     // from when on the next pass may begin
 	seen    fanout.Cursor // head as the running pass knows it
+	aged    fanout.Cursor // head when the pass before ended: what is above was not observed
 	stands  []stand       // where live members may be, ascending
 	low     fanout.Cursor // head when the pass before began: none of them is below
 }
@@ -114,6 +115,7 @@ func (s *shard) roster(log *fanout.Log, next fanout.Next) *roster {
 	}
 	s.byLog[log] = l.at
 	log.Attach(l) // before any look at the head
+	l.aged = log.View().Head()
 	if log.Closed() {
 		l.ended = log.Ended()
 	}
@@ -308,9 +310,8 @@ func (s *shard) endPass(l *roster) {
 	l.running = false
 	s.stats.passes++
 	now := time.Now()
-	m, _ := l.stand(l.seen)
-	s.metrics.pass(now.Sub(l.began), now.UnixMicro()-m.Pos.Micros, !m.Pos.IsZero())
-	s.metrics.delivered(now, l.log, l.seen)
+	s.dates = s.metrics.pass(now.Sub(l.began), now, l.log, l.aged, l.seen, s.dates)
+	l.aged = l.seen
 	if l.ended == "" && l.log.Closed() {
 		l.ended = l.log.Ended()
 	}

@@ -74,6 +74,7 @@ type shard struct {
 
 	messages   []message
 	dirtyTaken []*roster
+	dates      []fanout.Dates // of the events of one pass
 	stats      stats
 	metrics    *shardMetrics
 }

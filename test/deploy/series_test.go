@@ -18,14 +18,7 @@ func TestSeries(t *testing.T) {
 	}
 	g := gateway.New(t, gateway.Options{APIs: files, Env: []string{"SLUICE_LOG_LEVEL=warn"}, Plain: true})
 	g.Spawn()
-	until(t, "the gateway is ready", func() bool {
-		resp, err := gateway.OneShot().Get("http://" + g.Addrs["ops"] + "/readyz")
-		if err != nil {
-			return false
-		}
-		resp.Body.Close()
-		return resp.StatusCode == 200
-	})
+	until(t, "the gateway is ready", func() bool { return answersOK(g.Addrs["ops"] + "/readyz") })
 	for i := range apis {
 		use(t, g.URL(fmt.Sprintf("/a%d/1.0.0", i)))
 	}
