@@ -256,5 +256,5 @@ func (s *shard) closeAll() {
 	}
 	s.closeClients()
 	s.report()
-	s.copyStats(1)
+	s.copyStats()
 }

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"net"
 	"runtime"
 	"strings"
@@ -390,4 +391,24 @@ func histogramCount(t *testing.T, reg *prometheus.Registry, name string) (n uint
 		}
 	}
 	return n
+}
+
+// The share of busy time is taken over a second at least: between two ticks that come close
+// together after an event there is nearly no time in which a shard could have been parked.
+func TestBusyIsTakenOverASecond(t *testing.T) {
+	reg := prometheus.NewRegistry()
+	r := newRig(t, Config{Registerer: reg})
+	busy := func() float64 { return testutil.ToFloat64(r.s.metrics.busy) }
+	for range 9 {
+		r.s.idle += 75 * time.Millisecond
+		r.pass(tickLen)
+	}
+	if got := busy(); got != 0 {
+		t.Errorf("%v before a second has passed, want 0", got)
+	}
+	r.s.idle += 75 * time.Millisecond
+	r.pass(tickLen)
+	if got := busy(); math.Abs(got-0.25) > 0.01 {
+		t.Errorf("%v, want 0.25", got)
+	}
 }

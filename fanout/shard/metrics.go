@@ -93,7 +93,6 @@ type stats struct {
 	passes, gaps         uint64
 	slow                 [3]uint64 // by policy
 	ends                 map[fanout.Reason]uint64
-	idle                 time.Duration
 }
 
 // shardMetrics are the metrics as one shard uses them: no look-up by label per event.
@@ -137,8 +136,21 @@ func (m *shardMetrics) pass(took time.Duration, now time.Time, log *fanout.Log, 
 
 var policyNames = [...]string{fanout.Drop: "drop", fanout.Backlog: "backlog", fanout.Latest: "latest"}
 
-// copyStats shows what was counted in the ticks passed.
-func (s *shard) copyStats(passed uint32) {
+// busyOver is the least time that the share of busy time is taken over: a tick says little.
+const busyOver = time.Second
+
+// showBusy shows the share of time in which the shard was not parked.
+func (s *shard) showBusy() {
+	took := s.now.Sub(s.busyFrom)
+	if took < busyOver {
+		return
+	}
+	s.metrics.busy.Set(min(max(0, 1-s.idle.Seconds()/took.Seconds()), 1))
+	s.busyFrom, s.idle = s.now, 0
+}
+
+// copyStats shows what was counted since it was last called.
+func (s *shard) copyStats() {
 	c, m := &s.stats, s.metrics
 	add := func(to prometheus.Counter, n uint64) {
 		if n > 0 {
@@ -162,7 +174,6 @@ func (s *shard) copyStats(passed uint32) {
 	m.subscribers.Add(float64(s.slab.live - m.live))
 	m.live = s.slab.live
 	m.inbox.Set(float64(len(s.messages) + s.joins.len() + s.dirty.len()))
-	m.busy.Set(max(0, 1-c.idle.Seconds()/(float64(passed)*tickLen.Seconds())))
 	ends := c.ends
 	clear(ends)
 	*c = stats{ends: ends}

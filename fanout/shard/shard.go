@@ -77,6 +77,8 @@ type shard struct {
 	dates      []fanout.Dates // of the events of one pass
 	stats      stats
 	metrics    *shardMetrics
+	idle       time.Duration // parked since busyFrom
+	busyFrom   time.Time
 }
 
 // ref names a client that may be gone when it is looked at.
@@ -96,7 +98,7 @@ type ended struct {
 
 func newShard(cfg *Config, m *shardMetrics, epoch time.Time) *shard {
 	return &shard{
-		cfg: cfg, epoch: epoch, now: epoch, tick: 1, metrics: m,
+		cfg: cfg, epoch: epoch, now: epoch, busyFrom: epoch, tick: 1, metrics: m,
 		slab: newSlab(), side: map[uint32]*extra{}, gaps: map[uint32]uint32{},
 		byLog: map[*fanout.Log]uint32{}, byClass: map[class]uint16{},
 		stats:   stats{ends: map[fanout.Reason]uint64{}},
@@ -145,9 +147,10 @@ func (s *shard) park(ctx context.Context) error {
 	if ctx.Err() != nil { // its wake may have come before the alarm was set
 		return nil
 	}
+	from := time.Now()
 	err := s.poll.park()
 	s.in.parked.Store(false)
-	s.stats.idle += time.Since(s.now)
+	s.idle += time.Since(from)
 	return err
 }
 
@@ -197,7 +200,8 @@ func (s *shard) clock() {
 	s.checkWatched()
 	s.retryDry()
 	s.finishClosing()
-	s.copyStats(passed)
+	s.copyStats()
+	s.showBusy()
 }
 
 func (s *shard) readInbox() {
