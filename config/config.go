@@ -23,6 +23,9 @@ const (
 // Config is every setting of one process. It is the manual: each field says its unit, its default and why one would change it.
 // A Config that Load or Default returned is complete (defaults filled in) and valid; treat it as read-only.
 type Config struct {
+	// Node names this process among all that share a broker: no two may have one name, and a name should outlive restarts.
+	// Default empty: the host name, so it is needed where one host runs several. 1–63 letters, digits, - _ or dots.
+	Node string `json:"node"`
 	// Data is the folder for everything the process stores: the embedded broker's streams, the development certificate.
 	// Created when missing. Default ./data. Must be a local disk, not NFS.
 	Data string `json:"data"`

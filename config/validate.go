@@ -32,6 +32,7 @@ func (v *validator) config(c *Config) {
 	if c.Data == "" {
 		v.fail("data", "must name a folder")
 	}
+	v.node(c.Node)
 	v.roles(c.Roles)
 	v.edge(&c.Edge)
 	v.fanout(&c.Fanout)
@@ -43,6 +44,12 @@ func (v *validator) config(c *Config) {
 	v.oneOf("log.level", c.Log.Level, "debug", "info", "warn", "error")
 	v.oneOf("log.format", c.Log.Format, "auto", "text", "json")
 	v.listeners(c)
+}
+
+func (v *validator) node(name string) {
+	if len(name) > 63 || strings.ContainsFunc(name, func(r rune) bool { return r != '.' && notHostByte(r) }) {
+		v.fail("node", "must be 1 to 63 letters, digits, -, _ or dots")
+	}
 }
 
 func (v *validator) roles(roles []Role) {

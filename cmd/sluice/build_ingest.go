@@ -10,7 +10,10 @@ import (
 )
 
 // nodeName is what other nodes and beacons call this one.
-func nodeName() string {
+func (p *process) nodeName() string {
+	if p.cfg.Node != "" {
+		return p.cfg.Node
+	}
 	if host, err := os.Hostname(); err == nil && host != "" {
 		return host
 	}
@@ -24,7 +27,7 @@ func (p *process) buildIngest(ctx context.Context) error {
 		return withCode(exitFailed, fmt.Errorf("bucket own: %w", err))
 	}
 	sup, err := ingest.New(p.cfg.Ingest, p.cfg.Upstream, ingest.Deps{
-		Node: nodeName(), Catalog: p.store, Writer: p.broker.Writer(), Bus: p.broker.Bus(), Own: own,
+		Node: p.nodeName(), Catalog: p.store, Writer: p.broker.Writer(), Bus: p.broker.Bus(), Own: own,
 		Guard:   p.guard,
 		Product: "sluice/" + version.Read().Version, Log: p.log, Metrics: p.reg,
 	})
