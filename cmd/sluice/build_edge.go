@@ -20,7 +20,7 @@ import (
 func (p *process) buildEdge(ctx context.Context) error {
 	f := p.cfg.Fanout
 	hub, err := fanout.NewHub(fanout.HubConfig{
-		Node: p.nodeName(), Boot: strconv.FormatUint(rand.Uint64(), 36),
+		Node: nodeName(p.cfg), Boot: strconv.FormatUint(rand.Uint64(), 36),
 		Log:        fanout.LogConfig{WindowBytes: int(f.Window.Bytes), WindowAge: f.Window.Age},
 		BlockBytes: int64(f.Blocks.Bytes), Fetches: f.Blocks.Fetches,
 		Linger: lingerOf(f.Linger), Memory: int64(float64(f.Memory) * float64(memoryLimit())),

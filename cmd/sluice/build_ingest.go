@@ -5,14 +5,15 @@ import (
 	"fmt"
 	"os"
 
+	"sluice/config"
 	"sluice/ingest"
 	"sluice/internal/version"
 )
 
 // nodeName is what other nodes and beacons call this one.
-func (p *process) nodeName() string {
-	if p.cfg.Node != "" {
-		return p.cfg.Node
+func nodeName(cfg config.Config) string {
+	if cfg.Node != "" {
+		return cfg.Node
 	}
 	if host, err := os.Hostname(); err == nil && host != "" {
 		return host
@@ -27,7 +28,7 @@ func (p *process) buildIngest(ctx context.Context) error {
 		return withCode(exitFailed, fmt.Errorf("bucket own: %w", err))
 	}
 	sup, err := ingest.New(p.cfg.Ingest, p.cfg.Upstream, ingest.Deps{
-		Node: p.nodeName(), Catalog: p.store, Writer: p.broker.Writer(), Bus: p.broker.Bus(), Own: own,
+		Node: nodeName(p.cfg), Catalog: p.store, Writer: p.broker.Writer(), Bus: p.broker.Bus(), Own: own,
 		Guard:   p.guard,
 		Product: "sluice/" + version.Read().Version, Log: p.log, Metrics: p.reg,
 	})

@@ -48,7 +48,7 @@ type memoryReport struct {
 // serveStatus answers GET /status.
 func (p *process) serveStatus(w http.ResponseWriter, _ *http.Request) {
 	r := nodeReport{
-		Node: p.nodeName(), Version: version.Read().Version, Now: time.Now(), Started: p.began,
+		Node: nodeName(p.cfg), Version: version.Read().Version, Now: time.Now(), Started: p.began,
 		UptimeSeconds: time.Since(p.began).Seconds(),
 	}
 	for _, role := range p.cfg.Roles {
