@@ -30,7 +30,7 @@ func TestPowerLoss(t *testing.T) {
 			t.Parallel()
 			const clients, cuts = 6, 3
 			l := newLine(t, feed.Options{Rate: 200}, gateway.Options{Env: []string{"SLUICE_BROKER_DURABILITY=" + profile}},
-				oracle.Run{MinProduced: 200 * cuts, MinFaults: cuts}, ticksTopic)
+				oracle.Run{Reused: profile == "process", MinProduced: 200 * cuts, MinFaults: cuts}, ticksTopic)
 			l.gate.Stop()
 			d := newDisk(t, l.gate)
 			l.gate.Start()

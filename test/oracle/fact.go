@@ -44,8 +44,8 @@ type Fact struct {
 	// produced, got: an unbroken run of events; stored, connect: N0 alone.
 	N0 uint64 `json:"n0,omitempty"`
 	N1 uint64 `json:"n1,omitempty"`
-	// got: sequences of the run's first and last event, the last one's id, and the Digest of all. gap, odd: ID1 is its own
-	// id, if it has one.
+	// got: sequences of the run's first and last event, the first one's time, the last one's id, and the Digest of all. gap,
+	// odd: ID1 is its own id, if it has one.
 	Seq0   uint64 `json:"seq0,omitempty"`
 	Seq1   uint64 `json:"seq1,omitempty"`
 	ID1    string `json:"id1,omitempty"`

@@ -44,7 +44,7 @@ type hole struct {
 // run is one got fact.
 type run struct {
 	n0, n1, seq0, seq1 uint64
-	micros             int64 // of the last event
+	micros0, micros    int64 // of the first and the last event
 	digest             uint64
 	stepped            bool // it stepped back, and was allowed to
 }
@@ -55,10 +55,16 @@ type source struct {
 	produced uint64
 	stored   []stored
 	last     stored
-	marked   bool                // a stored gap since the last stored event
-	conns    []upstreamConn      // open now
-	seen     map[uint64]sighting // by sequence, from the ends of the clients' runs
-	lines    int                 // faults that make an event too large to store
+	marked   bool               // a stored gap since the last stored event
+	conns    []upstreamConn     // open now
+	seen     map[place]sighting // from the ends of the clients' runs
+	lines    int                // faults that make an event too large to store
+}
+
+// place is a sequence or, where sequences are used again, a sequence at a time.
+type place struct {
+	seq    uint64
+	micros int64 // 0 unless Run.Reused
 }
 
 // sighting is what a client said an event was.
@@ -113,7 +119,7 @@ func (j *Judge) Add(f Fact) {
 func (j *Judge) source(feed string) *source {
 	s := j.feeds[feed]
 	if s == nil {
-		s = &source{seen: map[uint64]sighting{}}
+		s = &source{seen: map[place]sighting{}}
 		j.feeds[feed] = s
 	}
 	return s
@@ -206,7 +212,7 @@ func (j *Judge) got(t *track, f Fact) {
 		return
 	}
 	j.v.Deliveries += f.N1 - f.N0 + 1
-	r := run{n0: f.N0, n1: f.N1, seq0: f.Seq0, seq1: f.Seq1, micros: micros, digest: f.Digest}
+	r := run{n0: f.N0, n1: f.N1, seq0: f.Seq0, seq1: f.Seq1, micros0: f.Micros, micros: micros, digest: f.Digest}
 	if t.endAt != 0 {
 		j.v.Slowest = max(j.v.Slowest, time.Duration(f.At-t.endAt)*time.Microsecond)
 		t.endAt, t.cause = 0, ""
@@ -337,20 +343,24 @@ func (j *Judge) weigh(t *track, missing bool) {
 func (j *Judge) agree(t *track, r run) {
 	s := j.source(t.feed)
 	if r.seq0 < r.seq1 {
-		j.sight(s, t, r.seq0, sighting{n: r.n0, client: t.client})
+		j.sight(s, t, r.seq0, sighting{n: r.n0, micros: r.micros0, client: t.client})
 	}
 	j.sight(s, t, r.seq1, sighting{n: r.n1, micros: r.micros, client: t.client})
 }
 
 func (j *Judge) sight(s *source, t *track, seq uint64, now sighting) {
-	was, ok := s.seen[seq]
+	at := place{seq: seq}
+	if j.run.Reused {
+		at.micros = now.micros
+	}
+	was, ok := s.seen[at]
 	if ok && (was.n != now.n || was.micros != 0 && now.micros != 0 && was.micros != now.micros) {
 		j.v.find("I5", t, "sequence %d is event %d at %d µs here, event %d at %d µs for %s",
 			seq, now.n, now.micros, was.n, was.micros, was.client)
 		return
 	}
 	if !ok || was.micros == 0 {
-		s.seen[seq] = now
+		s.seen[at] = now
 	}
 }
 

@@ -25,6 +25,9 @@ type Run struct {
 	Unsure bool `json:"unsure,omitempty"`
 	// Tap says that there are stored facts, of every feed and complete.
 	Tap bool `json:"tap,omitempty"`
+	// Reused says that the store may lose its newest events, as a power cut can, and use their sequences again for others at
+	// other times.
+	Reused bool `json:"reused,omitempty"`
 	// MinProduced and MinFaults make the run void if fewer events were produced or fewer faults happened.
 	MinProduced uint64 `json:"min_produced,omitempty"`
 	MinFaults   int    `json:"min_faults,omitempty"`

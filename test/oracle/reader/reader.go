@@ -328,7 +328,7 @@ func (c *Client) event(data []byte, id string) {
 	}
 	if c.run.N0 == 0 || n != c.run.N1+1 || seq <= c.run.Seq1 {
 		c.flush()
-		c.run = oracle.Fact{Kind: oracle.KindGot, At: time.Now().UnixMicro(), N0: n, Seq0: seq}
+		c.run = oracle.Fact{Kind: oracle.KindGot, At: time.Now().UnixMicro(), N0: n, Seq0: seq, Micros: micros}
 	}
 	c.run.N1, c.run.Seq1, c.run.ID1 = n, seq, id
 	c.run.Digest ^= oracle.Digest(n, seq, micros)
