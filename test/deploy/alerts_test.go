@@ -68,7 +68,7 @@ func (a *alarm) comes(alert string) {
 // that is well.
 func TestAlertsSeeRealTrouble(t *testing.T) {
 	t.Parallel()
-	need(t, "prometheus")
+	need(t, "prometheus", "prometheus")
 	m := feed.New(1, feed.Options{Rate: 20})
 	var status atomic.Int32 // what the upstream answers; 0 = its events
 	up := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

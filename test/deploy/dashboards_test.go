@@ -106,7 +106,7 @@ var rare = []string{"sluice_edge_feeds_stale", "sluice_edge_refused_total", "slu
 // for trouble that there is not.
 func TestDashboardsShowData(t *testing.T) {
 	t.Parallel()
-	need(t, "prometheus")
+	need(t, "prometheus", "prometheus")
 	_, upstream := market(t, 20)
 	g := gateway.New(t, gateway.Options{APIs: map[string]string{"m.yaml": apiFile("market", upstream)}})
 	g.Start()

@@ -17,12 +17,12 @@ import (
 	"sluice/test/gateway"
 )
 
-// need skips loudly without a program.
-func need(t *testing.T, program string) string {
+// need skips loudly without a program, which a Debian package has.
+func need(t *testing.T, program, debian string) string {
 	t.Helper()
 	path, err := exec.LookPath(program)
 	if err != nil {
-		t.Skipf("no %s: apt-get install prometheus", program)
+		t.Skipf("no %s: apt-get install %s", program, debian)
 	}
 	return path
 }
@@ -43,7 +43,7 @@ func startPrometheus(t *testing.T, targets ...string) *server {
 		t.Fatal(err)
 	}
 	s := &server{t, gateway.FreeAddr(t)}
-	cmd := exec.Command(need(t, "prometheus"), "--config.file="+conf, "--storage.tsdb.path="+filepath.Join(dir, "data"),
+	cmd := exec.Command(need(t, "prometheus", "prometheus"), "--config.file="+conf, "--storage.tsdb.path="+filepath.Join(dir, "data"),
 		"--web.listen-address="+s.addr, "--log.level=error")
 	var out strings.Builder
 	cmd.Stdout, cmd.Stderr = &out, &out

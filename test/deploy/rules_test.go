@@ -68,7 +68,7 @@ func TestRules(t *testing.T) {
 
 // promtool agrees with files and unit tests.
 func TestPromtool(t *testing.T) {
-	tool := need(t, "promtool")
+	tool := need(t, "promtool", "prometheus")
 	for _, args := range [][]string{{"check", "config", "prometheus.yml"}, {"check", "rules", "alerts.yml"}, {"test", "rules", "alerts_test.yml"}} {
 		cmd := exec.Command(tool, args...)
 		cmd.Dir = filepath.Join(root, "deploy", "prometheus")
