@@ -7,12 +7,14 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/compose-spec/compose-go/v2/cli"
 	"github.com/compose-spec/compose-go/v2/types"
+	natsserver "github.com/nats-io/nats-server/v2/server"
 
 	"sluice/config"
 	"sluice/test/gateway"
@@ -21,7 +23,7 @@ import (
 // endGrace is what a process may take after its drain: cmd/sluice gives 15 s to the edge's rest and 15 s to the broker.
 const endGrace = 30 * time.Second
 
-// loadCompose parses docker-compose.yml as docker compose does, with all profiles. Keys stand where secrets.sh would put them.
+// loadCompose parses docker-compose.yml as docker compose does, with all profiles. Empty keys stand where secrets.sh would put them.
 func loadCompose(t *testing.T, env ...string) *types.Project {
 	t.Helper()
 	secrets := t.TempDir()
@@ -30,6 +32,12 @@ func loadCompose(t *testing.T, env ...string) *types.Project {
 			t.Fatal(err)
 		}
 	}
+	return loadComposeWith(t, secrets, env...)
+}
+
+// loadComposeWith is loadCompose with a folder of keys.
+func loadComposeWith(t *testing.T, secrets string, env ...string) *types.Project {
+	t.Helper()
 	env = append(env, "SECRETS="+secrets)
 	dir, err := filepath.Abs(root)
 	if err != nil {
@@ -305,4 +313,55 @@ func read(t *testing.T, name string) string {
 		t.Fatal(err)
 	}
 	return string(text)
+}
+
+// TestComposeBroker: a NATS server takes the settings of deploy/nats with the environment of each NATS service and the keys that the
+// program makes, and listens where the other services look for it.
+func TestComposeBroker(t *testing.T) {
+	if comesLater("nats") {
+		t.Skip("deploy/nats is not in this tree: it comes with the permissions of the roles")
+	}
+	secrets := t.TempDir()
+	if out, err := exec.Command(gateway.Binary(t, true), "nkeys", secrets).CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	project := loadComposeWith(t, secrets)
+	for _, secret := range project.Secrets {
+		if _, err := os.Stat(secret.File); err != nil {
+			t.Error(err)
+		}
+	}
+	var names []string
+	for name, s := range project.Services {
+		if !strings.HasPrefix(name, "nats-") {
+			continue
+		}
+		names = append(names, name)
+		for key, value := range s.Environment {
+			t.Setenv(key, *value)
+		}
+		options, err := natsserver.ProcessConfigFile(filepath.Join(root, "deploy/nats", filepath.Base(s.Command[1])))
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		if options.ServerName != name || options.Port != 4222 || !strings.Contains(s.HealthCheck.Test[len(s.HealthCheck.Test)-1], ":"+strconv.Itoa(options.HTTPPort)+"/") {
+			t.Errorf("%s: name %s, port %d, monitoring port %d", name, options.ServerName, options.Port, options.HTTPPort)
+		}
+		for _, r := range options.Routes {
+			if _, ok := project.Services[r.Hostname()]; !ok || r.Port() != strconv.Itoa(options.Cluster.Port) {
+				t.Errorf("%s: route %s is no service", name, r)
+			}
+		}
+		if len(options.Routes) != 3 || len(options.Nkeys) < 3 {
+			t.Errorf("%s: %d routes, %d users", name, len(options.Routes), len(options.Nkeys))
+		}
+		if !slices.ContainsFunc(s.Volumes, func(v types.ServiceVolumeConfig) bool {
+			return v.Type == types.VolumeTypeVolume && strings.HasPrefix(options.StoreDir, v.Target)
+		}) {
+			t.Errorf("%s: the store %s is in no volume", name, options.StoreDir)
+		}
+	}
+	if len(names) != 3 {
+		t.Errorf("servers %v", names)
+	}
 }

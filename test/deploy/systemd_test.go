@@ -58,7 +58,7 @@ func checkUnit(t *testing.T, text, role string) {
 	}
 	for _, m := range regexp.MustCompile(`(?m)^Environment=(.*)$`).FindAllStringSubmatch(text, -1) {
 		if !strings.HasPrefix(m[1], "SLUICE_CONFIG=") {
-			env = append(env, strings.ReplaceAll(m[1], "%d/broker", key))
+			env = append(env, strings.NewReplacer("%d/broker", key, "%H", "host").Replace(m[1]))
 		}
 	}
 	overrides := map[string]string{}
@@ -74,6 +74,9 @@ func checkUnit(t *testing.T, text, role string) {
 		if strings.Contains(w.Message, "no setting") {
 			t.Error(w)
 		}
+	}
+	if want := "host-" + role; role != "" && cfg.Node != want {
+		t.Errorf("node %s instead of %s", cfg.Node, want)
 	}
 	need := endGrace
 	if cfg.Has(config.RoleEdge) {
