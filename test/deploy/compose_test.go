@@ -226,7 +226,7 @@ func localEnv(t *testing.T, s types.ServiceConfig) (env []string) {
 }
 
 // userSeed is the seed of a NATS user that exists nowhere.
-const userSeed = "SUAABZXZTJB7QRKNLEUK3IWDSPLPZJRIOEJ7GEHDH5YR5LMXXZW4P3Y5AU\n"
+const userSeed = "SUACHTSDW7LDSVYZ2YOY7AJE3QTLEXZRXVK3US2MU55K4KEG7BQWHJIIGA\n"
 
 // checkSettings runs check-config with nothing but the given environment.
 func checkSettings(t *testing.T, bin string, env []string, args ...string) {

@@ -410,7 +410,7 @@ func checkSettings(t *testing.T, o objects, bin string) {
 }
 
 // userSeed is the seed of a NATS user that exists nowhere.
-const userSeed = "SUAABZXZTJB7QRKNLEUK3IWDSPLPZJRIOEJ7GEHDH5YR5LMXXZW4P3Y5AU\n"
+const userSeed = "SUACHTSDW7LDSVYZ2YOY7AJE3QTLEXZRXVK3US2MU55K4KEG7BQWHJIIGA\n"
 
 func write(t *testing.T, name, text string) {
 	t.Helper()
