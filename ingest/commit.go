@@ -19,9 +19,11 @@ type committer struct {
 	w      *worker
 	q      *queue
 	lease  *lease.Lease
-	tx     uint64 // commits built in this epoch
-	prev   uint64 // last sequence of the feed; what the next commit expects
-	gap    bool   // the last stored event is an oversize marker
+	tx     uint64          // commits built in this epoch
+	prev   uint64          // last sequence of the feed; what the next commit expects
+	gap    bool            // the last stored event is an oversize marker
+	soft   context.Context // ends when reading does: nothing new will come
+	fences uint64          // of the node, as of when the lease was confirmed last
 	beacon beaconTimer
 }
 
@@ -46,6 +48,9 @@ func (c *committer) run(ctx context.Context) error {
 	defer c.beacon.t.Stop()
 	busy := time.Now() // of the last beacon
 	for {
+		if err := c.held(ctx); err != nil {
+			return err
+		}
 		b := c.q.take()
 		if b == nil {
 			if c.q.done() {
@@ -77,6 +82,8 @@ func (c *committer) idle(ctx context.Context, busy *time.Time) error {
 	select {
 	case <-c.q.ready:
 		return nil
+	case <-c.w.wake:
+		return nil
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	case <-c.beacon.t.C:
@@ -87,6 +94,45 @@ func (c *committer) idle(ctx context.Context, busy *time.Time) error {
 	c.beacon.step++
 	c.beacon.t.Reset(beaconStep(c.beacon.step))
 	return nil
+}
+
+// heldEvery is how often a node that is fenced looks whether it still is.
+const heldEvery = 100 * time.Millisecond
+
+// held returns once this node may store: at once, as a rule. While the node is fenced it waits, with what is queued kept;
+// then, and if another node seems to own the feed, it confirms the lease first. A feed that is stopped meanwhile goes on: the
+// broker's fence keeps it from harm.
+func (c *committer) held(ctx context.Context) error {
+	for {
+		now := c.w.n.stands()
+		doubted, shut := c.w.doubts()
+		switch {
+		case !now.Fenced && now.Fences == c.fences && !doubted && !shut:
+			return nil
+		case !now.Fenced:
+			if err := c.confirm(ctx); err != nil {
+				return err
+			}
+			c.w.log.Info("feed still owned", "epoch", c.lease.Epoch)
+			c.fences = now.Fences
+			c.w.st.troubled("")
+			c.w.sure()
+			continue
+		case c.soft.Err() != nil:
+			return nil
+		}
+		c.w.st.troubled("cut off from the other nodes")
+		t := time.NewTimer(heldEvery)
+		select {
+		case <-c.w.wake:
+		case <-t.C:
+		case <-c.soft.Done():
+		case <-ctx.Done():
+			t.Stop()
+			return context.Cause(ctx)
+		}
+		t.Stop()
+	}
 }
 
 // sourced tells in the owner's entry what the feed reads, if that is another source than before, so that the next owner
@@ -176,6 +222,9 @@ func (c *committer) commit(ctx context.Context, events []broker.Event) ([]broker
 			return left, errors.Join(err, e)
 		}
 		stored, err := c.failed(ctx, p, err, &r)
+		if err == nil {
+			err = c.held(ctx) // the attempt may have taken long
+		}
 		if err != nil {
 			return nil, err
 		}
@@ -308,8 +357,11 @@ func reactionLevel(err error) slog.Level {
 
 // cause names err in a word or two, for states.
 func cause(err error) string {
-	if errors.Is(err, lease.ErrLost) {
+	switch {
+	case errors.Is(err, lease.ErrLost), errors.Is(err, lease.ErrHeld):
 		return "owned by another node"
+	case errors.Is(err, errFenced):
+		return "cut off from the other nodes"
 	}
 	name, _, _ := reaction(err)
 	return name

@@ -25,6 +25,18 @@ const (
 	refusedBlocked = "blocked" // the upstream may not be connected to
 )
 
+// demanded is a feed on demand, wherever it runs.
+type demanded struct {
+	def    *def
+	wanted map[string]want // by edge: who wants it
+}
+
+// want is one edge's interest.
+type want struct {
+	boot  string
+	until time.Time
+}
+
 // demand is one message from an edge: a feed it opens, or one part of the list of all it wants.
 type demand struct {
 	edge, boot string
@@ -33,8 +45,31 @@ type demand struct {
 	list       *broker.DemandList
 }
 
-// hear subscribes to demand. Handlers only decode and hand over.
+// hear subscribes to all that others say to this node. Handlers only decode and hand over.
 func (s *Supervisor) hear() (stop func(), err error) {
+	var stops []func()
+	stop = func() {
+		for _, f := range stops {
+			f()
+		}
+	}
+	subscribe := []func() (func(), error){s.hearDemand}
+	if s.members != nil {
+		subscribe = append(subscribe, s.hearHands, s.hearAsks)
+	}
+	for _, f := range subscribe {
+		one, err := f()
+		if err != nil {
+			stop()
+			return nil, err
+		}
+		stops = append(stops, one)
+	}
+	return stop, nil
+}
+
+// hearDemand subscribes to demand.
+func (s *Supervisor) hearDemand() (stop func(), err error) {
 	stopOpen, err := s.bus.Subscribe(broker.SubjectDemandOpen, func(_ string, body []byte, reply func([]byte) error) {
 		var m broker.DemandOpen
 		if len(body) > maxDemand || json.Unmarshal(body, &m) != nil || m.Edge == "" {
@@ -66,10 +101,10 @@ func (s *Supervisor) ask(d demand) {
 	}
 }
 
-// demand does what an edge asks.
+// demand does what an edge asks. Every node notes what all edges want; only the one that has a feed, or is to have it, answers.
 func (s *Supervisor) demand(hard context.Context, d demand) {
-	if s.snap == nil {
-		return // nothing is known yet: no answer is better than a wrong one
+	if s.snap == nil || s.draining {
+		return // nothing is known yet, or no more: no answer is better than a wrong one
 	}
 	if d.open != nil {
 		f, refused := s.open(hard, *d.open, d.edge, d.boot)
@@ -78,74 +113,113 @@ func (s *Supervisor) demand(hard context.Context, d demand) {
 	}
 	named := make(map[broker.FeedID]bool, len(d.list.Feeds))
 	for _, want := range d.list.Feeds {
-		if f, _ := s.open(hard, want, d.edge, d.boot); f != nil {
-			named[f.w.id] = true
-		}
+		s.open(hard, want, d.edge, d.boot)
+		named[refOf(want).ID()] = true
 	}
 	if d.list.Parts <= 1 {
-		s.forget(d.edge, func(f *feed, _ want) bool { return !named[f.w.id] })
+		s.forget(d.edge, func(id broker.FeedID, _ want) bool { return !named[id] })
 		return
 	}
-	s.forget(d.edge, func(_ *feed, w want) bool { return w.boot != d.boot })
+	s.forget(d.edge, func(_ broker.FeedID, w want) bool { return w.boot != d.boot })
+}
+
+func refOf(d broker.Demand) catalog.FeedRef {
+	return catalog.FeedRef{API: d.API, Version: d.Version, Path: d.Path, Query: d.Query}
 }
 
 // forget ends an edge's interest in the feeds for which gone says so.
-func (s *Supervisor) forget(edge string, gone func(*feed, want) bool) {
+func (s *Supervisor) forget(edge string, gone func(broker.FeedID, want) bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for _, f := range s.feeds {
-		if w, ok := f.wanted[edge]; ok && gone(f, w) {
-			delete(f.wanted, edge)
+	for id, t := range s.table {
+		if w, ok := t.wanted[edge]; ok && gone(id, w) {
+			delete(t.wanted, edge)
 		}
 	}
 }
 
-// open notes that an edge wants a feed, starting it if need be; or says why not.
+// open notes that an edge wants a feed, starting it if it is to run here; or says why not. Without either another node has
+// the word.
 func (s *Supervisor) open(hard context.Context, want broker.Demand, edge, boot string) (f *feed, refused string) {
-	ref := catalog.FeedRef{API: want.API, Version: want.Version, Path: want.Path, Query: want.Query}
+	ref := refOf(want)
 	id := ref.ID()
-	if f = s.feeds[id]; f != nil && f.w.def.Load().ref == ref {
-		s.wants(f, edge, boot)
-		return f, ""
+	if d := s.always[id]; d != nil && d.ref == ref {
+		return s.speaking(id), ""
 	}
-	r, err := s.snap.Feed(ref)
-	if err != nil || want.Topic != "" && r.Topic.Name != want.Topic {
-		return nil, refusedTopic
+	t := s.table[id]
+	if t == nil || t.def.ref != ref {
+		r, err := s.snap.Feed(ref)
+		switch {
+		case err != nil || want.Topic != "" && r.Topic.Name != want.Topic:
+			return nil, s.spoken(id, refusedTopic)
+		case s.onDemand(ref) >= r.API.Spec.Limits.MaxFeeds, s.plan != nil && s.plan.Add(id).Owner == "":
+			return nil, s.spoken(id, refusedCap)
+		}
+		t = s.demands(s.out.define(r))
 	}
-	if !s.plan.Mine(id) {
-		return nil, "" // its owner answers
+	s.want(t, id, edge, boot)
+	if s.plan == nil {
+		return nil, ""
 	}
-	if len(s.feeds) >= s.maxFeeds || s.onDemand(ref) >= r.API.Spec.Limits.MaxFeeds {
-		return nil, refusedCap
+	if s.feeds[id] == nil {
+		s.settle(hard, id, t.def)
 	}
-	f = s.start(hard, s.out.define(r))
-	s.wants(f, edge, boot)
-	return f, ""
+	return s.speaking(id), ""
 }
 
-// onDemand counts the feeds of one API that are not always on.
+// speaking is a feed that runs here and that no other node owns; nil if there is none.
+func (s *Supervisor) speaking(id broker.FeedID) *feed {
+	if s.elsewhere(id) {
+		return nil
+	}
+	return s.feeds[id]
+}
+
+// spoken is a refusal, if it is this node that has to tell it.
+func (s *Supervisor) spoken(id broker.FeedID, refused string) string {
+	if s.plan == nil || s.plan.First(id) != s.name {
+		return ""
+	}
+	return refused
+}
+
+// onDemand counts the feeds of one API that are not always on, in the whole cluster.
 func (s *Supervisor) onDemand(ref catalog.FeedRef) int {
 	n := 0
-	for _, f := range s.feeds {
-		if d := f.w.def.Load(); !d.always && d.ref.API == ref.API && d.ref.Version == ref.Version {
+	for _, t := range s.table {
+		if t.def.ref.API == ref.API && t.def.ref.Version == ref.Version {
+			n++
+		}
+	}
+	api := ref.ID().API
+	for id := range s.owners { // those that linger elsewhere, or of which no edge has told this node yet
+		if id.API == api && s.table[id] == nil && s.always[id] == nil && s.elsewhere(id) {
 			n++
 		}
 	}
 	return n
 }
 
-// wants notes an edge's interest for the next while.
-func (s *Supervisor) wants(f *feed, edge, boot string) {
-	if f.stopping {
-		f.again = true
-	}
+// demands puts a feed on demand into the table.
+func (s *Supervisor) demands(d *def) *demanded {
+	t := &demanded{def: d, wanted: map[string]want{}}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if _, known := f.wanted[edge]; !known && len(f.wanted) >= maxEdges {
+	s.table[d.id] = t
+	return t
+}
+
+// want notes an edge's interest for the next while.
+func (s *Supervisor) want(t *demanded, id broker.FeedID, edge, boot string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if _, known := t.wanted[edge]; !known && len(t.wanted) >= maxEdges {
 		return
 	}
-	f.wanted[edge] = want{boot: boot, until: time.Now().Add(wantTime)}
-	f.idle = time.Time{}
+	t.wanted[edge] = want{boot: boot, until: time.Now().Add(wantTime)}
+	if f := s.feeds[id]; f != nil {
+		f.idle = time.Time{}
+	}
 }
 
 // answer replies to an edge that opens a feed.
@@ -179,21 +253,24 @@ func (s *Supervisor) sweep() {
 	now := time.Now()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for _, f := range s.feeds {
-		for edge, w := range f.wanted {
+	for id, t := range s.table {
+		for edge, w := range t.wanted {
 			if now.After(w.until) {
-				delete(f.wanted, edge)
+				delete(t.wanted, edge)
 			}
 		}
-		d := f.w.def.Load()
-		if d.always || f.stopping || len(f.wanted) > 0 {
-			f.idle = time.Time{}
+		f := s.feeds[id]
+		switch {
+		case len(t.wanted) > 0:
 			continue
-		}
-		if f.idle.IsZero() {
+		case f == nil:
+			delete(s.table, id)
+			s.stale = true
+			continue
+		case f.idle.IsZero():
 			f.idle = now
 		}
-		if now.Sub(f.idle) >= d.linger {
+		if !f.stopping && now.Sub(f.idle) >= t.def.linger {
 			s.end(f)
 		}
 	}

@@ -21,6 +21,9 @@ type metrics struct {
 	skipped    *prometheus.CounterVec
 	pauses     prometheus.Counter
 	refused    *prometheus.CounterVec
+	fences     prometheus.Counter
+	lost       prometheus.Counter
+	hands      *prometheus.CounterVec
 }
 
 func newMetrics(reg prometheus.Registerer, s *Supervisor) *metrics {
@@ -53,10 +56,15 @@ func newMetrics(reg prometheus.Registerer, s *Supervisor) *metrics {
 			"result"),
 		skipped: vec("skipped_total", "Upstream events not stored: repeated (seen before a reconnect) or oversize.", "reason"),
 		pauses:  one("backpressure_total", "Times reading an upstream was stopped because its queue was full."),
+		fences:  one("self_fences_total", "Times this node let its upstreams go because its own beats did not come back."),
+		lost:    one("feeds_lost_total", "Feeds that this node believed to own and another one had taken."),
+		hands: vec("handovers_total",
+			"Feeds handed from node to node, by result: offered and received on the taking side; given, refused and failed on the other.",
+			"result"),
 		refused: vec("demand_refused_total", "Feeds asked for and refused, by cause.", "reason"),
 	}
 	reg.MustRegister(m.events, m.bytes, m.commits, m.commitSize, m.commitTime, m.age, m.retries, m.fenced, m.markers, m.connects,
-		m.skipped, m.pauses, m.refused, newFeedCollector(s))
+		m.skipped, m.pauses, m.refused, m.fences, m.lost, m.hands, newFeedCollector(s))
 	return m
 }
 
@@ -114,11 +122,30 @@ func (m *metrics) refuse(cause string) {
 	}
 }
 
+func (m *metrics) fencedSelf(n uint64) {
+	if m != nil {
+		m.fences.Add(float64(n))
+	}
+}
+
+func (m *metrics) losing() {
+	if m != nil {
+		m.lost.Inc()
+	}
+}
+
+func (m *metrics) handed(result string) {
+	if m != nil {
+		m.hands.WithLabelValues(result).Inc()
+	}
+}
+
 // feedCollector reports, when asked, how many feeds are in which state, what their queues hold, and how far the worst of an
 // API's feeds is behind.
 type feedCollector struct {
 	s                                  *Supervisor
 	feeds, queue, budget, lag, silence *prometheus.Desc
+	nodes                              *prometheus.Desc
 }
 
 func newFeedCollector(s *Supervisor) *feedCollector {
@@ -130,6 +157,7 @@ func newFeedCollector(s *Supervisor) *feedCollector {
 		queue:  desc("queue_bytes", "Bytes read and not yet stored."),
 		budget: desc("queue_budget_bytes", "What all queues may hold together; then reading stops."),
 		lag:    desc("lag_seconds", "Age of the oldest event of the API that was read and is not yet stored; 0 = all are.", "api"),
+		nodes:  desc("nodes", "Ingest nodes that this one sees alive, itself included, by state: joined, draining, starting.", "state"),
 		silence: desc("silence_seconds",
 			"Longest time for which an always-on feed of the API that is up has brought no event.", "api"),
 	}
@@ -137,7 +165,7 @@ func newFeedCollector(s *Supervisor) *feedCollector {
 
 // Describe implements prometheus.Collector.
 func (c *feedCollector) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{c.feeds, c.queue, c.budget, c.lag, c.silence} {
+	for _, d := range []*prometheus.Desc{c.feeds, c.queue, c.budget, c.lag, c.silence, c.nodes} {
 		ch <- d
 	}
 }
@@ -171,6 +199,29 @@ func (c *feedCollector) Collect(ch chan<- prometheus.Metric) {
 	for api, ms := range silence {
 		gauge(c.silence, float64(ms)/1e3, api)
 	}
+	for state, n := range c.s.nodeStates() {
+		gauge(c.nodes, float64(n), state)
+	}
 	gauge(c.queue, float64(c.s.node.used.Load()))
 	gauge(c.budget, float64(c.s.node.limit))
+}
+
+// nodeStates counts the ingest nodes that live, by state.
+func (s *Supervisor) nodeStates() map[string]int {
+	n := map[string]int{"joined": 0, "draining": 0, "starting": 0}
+	if s.members == nil {
+		n["joined"] = 1
+		return n
+	}
+	for _, m := range s.members.All() {
+		switch {
+		case m.Draining:
+			n["draining"]++
+		case m.Capacity == 0:
+			n["starting"]++
+		default:
+			n["joined"]++
+		}
+	}
+	return n
 }

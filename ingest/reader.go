@@ -63,6 +63,7 @@ func newReader(w *worker, q *queue, s start) *reader {
 // run connects and reads until ctx ends.
 func (r *reader) run(ctx context.Context) {
 	for ctx.Err() == nil {
+		r.w.readable(ctx)
 		d := r.w.def.Load()
 		if d.source != r.source {
 			r.source, r.pending = d.source, r.win.known
@@ -74,7 +75,7 @@ func (r *reader) run(ctx context.Context) {
 		if ctx.Err() != nil {
 			return
 		}
-		if errors.Is(err, errRedefined) {
+		if errors.Is(err, errRedefined) || errors.Is(err, errFenced) {
 			r.wait.fine()
 			continue
 		}
@@ -121,12 +122,12 @@ func (r *reader) connect(ctx context.Context, d *def) error {
 }
 
 // connecting notes how to end the connection about to be made by d, so that a new definition can; false if there is one
-// already.
+// already, or the feed may not be read.
 func (w *worker) connecting(cancel context.CancelCauseFunc, d *def) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.conn = cancel
-	return d == nil || w.def.Load().sig == d.sig
+	return d == nil || w.def.Load().sig == d.sig && w.open == nil
 }
 
 // refusal counts answers that may be due to the id presented. One that comes without any id has another reason.

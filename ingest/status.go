@@ -22,17 +22,18 @@ type FeedStatus struct {
 	Since   time.Time `json:"since"`
 	Why     string    `json:"why,omitempty"`
 
-	Always  bool   `json:"always"`  // runs with nobody listening
-	Demand  int    `json:"demand"`  // edges that want it
-	Node    string `json:"node"`    // owner
-	Epoch   uint64 `json:"epoch"`   // 0 = not owned yet
-	Resume  string `json:"resume"`  // of the last reconnect: proven, unproven, trusted, none; "" = no seam yet
-	Source  string `json:"source"`  // upstream URL without user and query values
-	Seq     uint64 `json:"seq"`     // last stored
-	Micros  int64  `json:"micros"`  // its broker time, 0 = not read yet
-	Events  uint64 `json:"events"`  // stored by this owner, markers included
-	Opens   uint64 `json:"opens"`   // connections that were answered with a stream
-	Markers uint64 `json:"markers"` // seam markers stored by this owner
+	Always  bool   `json:"always"`            // runs with nobody listening
+	Demand  int    `json:"demand"`            // edges that want it
+	Node    string `json:"node"`              // owner
+	Standby string `json:"standby,omitempty"` // who would take over
+	Epoch   uint64 `json:"epoch"`             // 0 = not owned yet
+	Resume  string `json:"resume"`            // of the last reconnect: proven, unproven, trusted, none; "" = no seam yet
+	Source  string `json:"source"`            // upstream URL without user and query values
+	Seq     uint64 `json:"seq"`               // last stored
+	Micros  int64  `json:"micros"`            // its broker time, 0 = not read yet
+	Events  uint64 `json:"events"`            // stored by this owner, markers included
+	Opens   uint64 `json:"opens"`             // connections that were answered with a stream
+	Markers uint64 `json:"markers"`           // seam markers stored by this owner
 
 	LastEventAgeMs  int64   `json:"lastEventAgeMs"`  // since the last event was read, −1 = none by this owner
 	EventsPerSecond float64 `json:"eventsPerSecond"` // stored, over the last seconds
@@ -187,6 +188,31 @@ func (s *status) resumed(how string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.resume = how
+}
+
+// ownedAt is the epoch in which this node owns the feed; 0 = not yet, or no more.
+func (s *status) ownedAt() uint64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.ready {
+		return 0
+	}
+	return s.epoch
+}
+
+// disowned says that this node does not own the feed any more.
+func (s *status) disowned() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.ready = false
+}
+
+// movable says that another node can go on with the feed without a gap, as far as is known: its upstream has proven that it
+// resumes, or is trusted to, or nothing is stored yet.
+func (s *status) movable() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.resume == "proven" || s.resume == "trusted" || s.ready && s.pos.Seq == 0
 }
 
 // blocked says that the upstream may not be connected to.

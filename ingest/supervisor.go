@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -32,6 +33,9 @@ type Deps struct {
 	Writer  broker.Writer
 	Bus     broker.Bus
 	Own     broker.Bucket // bucket "own"
+	// Members knows the other nodes, under the same Node and Boot; whoever made it runs it, for longer than the Supervisor.
+	// nil = no other node can be there.
+	Members *lease.Members
 	Guard   *outbound.Guard
 	Dialer  outbound.Dialer // replaces the guard's at dialling, for tests; nil = the guard's
 	Secret  SecretFunc      // nil = environment variables SLUICE_SECRET_<NAME>
@@ -41,38 +45,54 @@ type Deps struct {
 	Metrics prometheus.Registerer // nil = none
 }
 
-// Supervisor keeps the feeds of this node running: those that are always on, and those that an edge wants.
+// Supervisor keeps the feeds of this node running: those that are always on and those that an edge wants, as far as the plan
+// gives them to this node.
 type Supervisor struct {
 	node
+	boot     string
 	maxFeeds int
 	catalog  catalog.Store
-	plan     lease.Planner
-	out      outlets // owned by Run's loop
+	members  *lease.Members // nil = no other node can be there
+	book     *lease.Book    // nil likewise
+	out      outlets        // owned by Run's loop
 
 	asks    chan demand   // from the bus to the loop
+	hands   chan handed   // likewise
+	offers  chan offered  // answers to offers, to the loop
 	drains  chan struct{} // closed by Drain
 	drain   sync.Once
 	stopped chan struct{} // closed when Run has returned
 	exits   chan *feed    // workers that have returned
+	chores  sync.WaitGroup
+	tidying atomic.Bool // a chore that gives entries back is under way
 
-	mu    sync.Mutex // guards feeds; the loop alone changes it
+	mu    sync.Mutex // guards feeds and table; the loop alone changes them
 	feeds map[broker.FeedID]*feed
-	snap  *catalog.Snapshot // the loop's
+	table map[broker.FeedID]*demanded // feeds on demand in the whole cluster, as far as edges have said
+
+	// What follows is the loop's.
+	snap     *catalog.Snapshot
+	always   map[broker.FeedID]*def         // feeds that are always on, wherever they run
+	owners   map[broker.FeedID]lease.Holder // as of the last plan
+	plan     *lease.Plan                    // nil until this node may plan
+	began    time.Time                      // of planning
+	stale    bool                           // what the plan was made of has changed
+	unplaced int                            // feeds that no node had room for
+	standing lease.Standing                 // as acted on
+	moving   int                            // hand-overs under way
+	pace     *rate.Limiter                  // of those that only balance
+	tidied   time.Time                      // when entries were last looked through
+	draining bool
 }
 
 // feed is one feed that runs here, or still ends. Owned by the loop, but for the worker's own state.
 type feed struct {
 	w        *worker
-	wanted   map[string]want // by edge: who wants it
-	idle     time.Time       // since when nobody does; zero while somebody does
+	idle     time.Time // since when nobody wants it; zero while somebody does
 	stopping bool
-	again    bool // wanted again while stopping
-}
-
-// want is one edge's interest.
-type want struct {
-	boot  string
-	until time.Time
+	offered  bool      // another node is being asked to take it
+	given    bool      // it ends because another node takes it
+	stays    time.Time // until when it is not offered again
 }
 
 type realClock struct{}
@@ -88,6 +108,8 @@ func New(cfg config.Ingest, up config.Upstream, d Deps) (*Supervisor, error) {
 		return nil, errors.New("ingest: catalog, writer, bus, bucket and logger are needed")
 	case d.Guard == nil && d.Dialer == nil:
 		return nil, errors.New("ingest: a guard or a dialer is needed")
+	case d.Members != nil && d.Boot == "":
+		return nil, errors.New("ingest: beats and leases need the same boot")
 	}
 	if d.Clock == nil {
 		d.Clock = realClock{}
@@ -96,12 +118,20 @@ func New(cfg config.Ingest, up config.Upstream, d Deps) (*Supervisor, error) {
 		d.Secret = envSecret
 	}
 	d.Boot = cmp.Or(d.Boot, fmt.Sprintf("%x", d.Clock.Now().UnixMicro()))
-	s := &Supervisor{maxFeeds: cfg.Demand.MaxFeeds, catalog: d.Catalog, plan: lease.Alone{},
-		asks: make(chan demand, askQueue), drains: make(chan struct{}), stopped: make(chan struct{}),
-		exits: make(chan *feed), feeds: make(map[broker.FeedID]*feed)}
+	s := &Supervisor{boot: d.Boot, maxFeeds: cfg.Demand.MaxFeeds, catalog: d.Catalog, members: d.Members,
+		asks: make(chan demand, askQueue), hands: make(chan handed, askQueue), offers: make(chan offered),
+		drains: make(chan struct{}), stopped: make(chan struct{}), exits: make(chan *feed),
+		feeds: map[broker.FeedID]*feed{}, table: map[broker.FeedID]*demanded{}, owners: map[broker.FeedID]lease.Holder{},
+		pace: rate.NewLimiter(balanceRate, balanceRate)}
 	s.cfg, s.backoff, s.writer, s.bus, s.clock = cfg, up.Backoff, d.Writer, d.Bus, d.Clock
-	s.leaser = lease.NewOwn(d.Own, d.Node, d.Boot, d.Clock)
 	s.name, s.log, s.seed = d.Node, d.Log, maphash.MakeSeed()
+	var alive func(node, boot string) bool
+	s.stands = func() lease.Standing { return lease.Standing{} }
+	if d.Members != nil {
+		alive, s.stands = d.Members.Alive, d.Members.Standing
+		s.book = lease.NewBook(d.Own, d.Log)
+	}
+	s.leaser = lease.NewOwn(d.Own, d.Node, d.Boot, d.Clock, alive)
 	s.budget.limit = int64(cfg.Queue.NodeBytes)
 	s.limits = queueLimits{bytes: int64(cfg.Queue.Bytes), age: cfg.Queue.Age, events: cfg.Commit.Events,
 		batch: int(cfg.Commit.Bytes)}
@@ -119,11 +149,14 @@ func envSecret(name string) (string, bool) {
 // flushTime is how long Run lets feeds store what they have read once its context has ended.
 const flushTime = 2 * time.Second
 
-// tick is how often interest, lingering and the like are looked at.
-const tick = 500 * time.Millisecond
+// How often interest, lingering and the like are looked at, and how soon a plan follows what it is made of.
+const (
+	tick     = 500 * time.Millisecond
+	planSoon = 50 * time.Millisecond
+)
 
 // Run keeps the feeds running until ctx ends or Drain has emptied the node; all goroutines are gone when it returns. Call
-// it once. The error says that demand cannot be heard at the start; it is nil otherwise.
+// it once. The error says that the bus cannot be heard at the start; it is nil otherwise.
 func (s *Supervisor) Run(ctx context.Context) error {
 	defer close(s.stopped)
 	stop, err := s.hear()
@@ -132,57 +165,98 @@ func (s *Supervisor) Run(ctx context.Context) error {
 	}
 	defer stop()
 	hard, kill := context.WithCancel(context.WithoutCancel(ctx))
+	defer s.chores.Wait()
 	defer kill()
+	if s.book != nil {
+		s.chores.Go(func() { _ = s.book.Run(hard) }) //nolint:errcheck // it is nil
+	}
 	watch, unwatch := context.WithCancel(ctx)
 	defer unwatch()
-	snaps, t := s.catalog.Watch(watch), time.NewTicker(tick)
+	s.loop(ctx, hard, kill, s.catalog.Watch(watch))
+	return nil
+}
+
+// loop is the one goroutine that decides what runs here.
+func (s *Supervisor) loop(ctx, hard context.Context, kill context.CancelFunc, snaps <-chan *catalog.Snapshot) {
+	t, soon := time.NewTicker(tick), time.NewTicker(planSoon)
 	defer t.Stop()
-	drains, draining := s.drains, false
-	for !draining || len(s.feeds) > 0 {
+	defer soon.Stop()
+	var members, book <-chan struct{}
+	if s.members != nil {
+		members, book = s.members.Changed(), s.book.Changed()
+	} else {
+		soon.Stop() // nothing but what the loop does itself changes the plan
+	}
+	drains := s.drains
+	for !s.draining || len(s.feeds) > 0 {
 		select {
 		case <-ctx.Done():
 			s.finish(hard, kill)
-			return nil
+			return
 		case <-drains:
-			drains, draining = nil, true
-			s.stopAll()
+			drains = nil
+			s.startDrain(hard)
 		case snap, ok := <-snaps:
 			if !ok {
 				snaps = nil
 				continue
 			}
-			if !draining {
-				s.apply(hard, snap)
-			}
-		case <-s.plan.Changed():
-			if !draining && s.snap != nil {
-				s.apply(hard, s.snap)
+			s.apply(hard, snap)
+		case <-members:
+			s.fence()
+			s.place(hard)
+		case <-book:
+			s.stale = true
+		case <-soon.C:
+			if s.stale {
+				s.place(hard)
 			}
 		case d := <-s.asks:
-			if !draining {
-				s.demand(hard, d)
-			}
+			s.demand(hard, d)
+		case h := <-s.hands:
+			s.handed(hard, h)
+		case o := <-s.offers:
+			s.answered(hard, o)
 		case f := <-s.exits:
-			s.exited(hard, f, draining)
+			s.exited(hard, f)
 		case <-t.C:
 			s.sweep()
+			s.balance(hard)
+			s.tidy(hard)
 		}
 	}
-	return nil
 }
 
 // finish ends all feeds: what is read is stored if that takes less than flushTime.
 func (s *Supervisor) finish(hard context.Context, kill context.CancelFunc) {
+	s.draining = true
 	s.stopAll()
 	t := time.AfterFunc(flushTime, kill)
 	defer t.Stop()
-	for len(s.feeds) > 0 {
-		s.exited(hard, <-s.exits, true)
+	for len(s.feeds) > 0 || s.moving > 0 {
+		select {
+		case f := <-s.exits:
+			s.exited(hard, f)
+		case o := <-s.offers:
+			s.answered(hard, o)
+		}
 	}
 }
 
-// Drain stops reading, stores what was read and gives every feed back. It returns when that is done, or with the cause of
-// ctx's end: the feeds go on ending meanwhile. Run returns after it.
+// startDrain takes this node out of the plan. Without others feeds end where they are.
+func (s *Supervisor) startDrain(hard context.Context) {
+	s.draining = true
+	if s.members == nil {
+		s.stopAll()
+		return
+	}
+	s.members.Tell(len(s.feeds), true)
+	s.place(hard)
+	s.balance(hard)
+}
+
+// Drain stops reading, stores what was read and gives every feed away: to the node that the plan names, else back. It returns
+// when that is done, or with the cause of ctx's end: the feeds go on ending meanwhile. Run returns after it.
 func (s *Supervisor) Drain(ctx context.Context) error {
 	s.drain.Do(func() { close(s.drains) })
 	select {
@@ -204,8 +278,12 @@ func (s *Supervisor) Feeds() []FeedStatus {
 	s.mu.Lock()
 	out := make([]FeedStatus, 0, len(s.feeds))
 	workers := make([]*worker, 0, len(s.feeds))
-	for _, f := range s.feeds {
-		out = append(out, FeedStatus{Demand: len(f.wanted)})
+	for id, f := range s.feeds {
+		st := FeedStatus{}
+		if t := s.table[id]; t != nil {
+			st.Demand = len(t.wanted)
+		}
+		out = append(out, st)
 		workers = append(workers, f.w)
 	}
 	s.mu.Unlock()
@@ -216,91 +294,4 @@ func (s *Supervisor) Feeds() []FeedStatus {
 		return cmp.Or(cmp.Compare(a.API, b.API), cmp.Compare(a.Version, b.Version), cmp.Compare(a.Path, b.Path))
 	})
 	return out
-}
-
-// apply brings the feeds in line with a snapshot. Feeds whose definition is the same run on untouched.
-func (s *Supervisor) apply(hard context.Context, snap *catalog.Snapshot) {
-	s.snap = snap
-	s.out.sweep()
-	always := make(map[broker.FeedID]*def)
-	for _, r := range snap.AlwaysOn() {
-		d := s.out.define(r)
-		if s.plan.Mine(d.id) {
-			always[d.id] = d
-		}
-	}
-	for id, f := range s.feeds {
-		d := always[id]
-		if d == nil {
-			d = s.demanded(f)
-		}
-		if d == nil {
-			s.end(f)
-			continue
-		}
-		f.w.redefine(d)
-		if f.stopping {
-			f.again = true
-		}
-		if d.always {
-			f.idle = time.Time{}
-		}
-	}
-	for id, d := range always {
-		if s.feeds[id] != nil {
-			continue
-		}
-		if len(s.feeds) >= s.maxFeeds {
-			s.log.Error("feed not started: the node runs as many as it may", "feed", id.String(), "max", s.maxFeeds)
-			continue
-		}
-		s.start(hard, d)
-	}
-}
-
-// demanded returns the new definition of a feed that runs on demand, nil if the snapshot has it no more: its API is gone,
-// or its topic, even if another one would match the path now.
-func (s *Supervisor) demanded(f *feed) *def {
-	old := f.w.def.Load()
-	r, err := s.snap.Feed(old.ref)
-	if err != nil || r.API.Topic(old.topic) == nil || !s.plan.Mine(old.id) {
-		return nil
-	}
-	return s.out.define(r)
-}
-
-func (s *Supervisor) start(hard context.Context, d *def) *feed {
-	f := &feed{w: newWorker(&s.node, d), wanted: make(map[string]want)}
-	s.mu.Lock()
-	s.feeds[d.id] = f
-	s.mu.Unlock()
-	go func() { // awaited by the loop, which takes it from exits
-		f.w.run(hard)
-		s.exits <- f
-	}()
-	return f
-}
-
-// end stops a feed's worker; exited follows.
-func (s *Supervisor) end(f *feed) {
-	f.stopping, f.again = true, false
-	f.w.stop()
-}
-
-// exited takes a feed whose worker has returned off the list, and starts it again if it is wanted.
-func (s *Supervisor) exited(hard context.Context, f *feed, ending bool) {
-	s.mu.Lock()
-	delete(s.feeds, f.w.id)
-	s.mu.Unlock()
-	if ending || !f.again && f.stopping {
-		return
-	}
-	d := f.w.def.Load()
-	if !d.always && len(f.wanted) == 0 {
-		return
-	}
-	next := s.start(hard, d)
-	s.mu.Lock()
-	next.wanted = f.wanted
-	s.mu.Unlock()
 }

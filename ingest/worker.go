@@ -21,6 +21,7 @@ var (
 	errRedefined = errors.New("the definition changed")
 	errStopped   = errors.New("the feed is not wanted here any more")
 	errCollision = errors.New("the feed's key is used by another path")
+	errFenced    = errors.New("this node's beats do not come back")
 )
 
 // node is what all feeds of a node share.
@@ -38,6 +39,7 @@ type node struct {
 	pool   sync.Pool // of *batch
 	seed   maphash.Seed
 	name   string
+	stands func() lease.Standing // whether this node may act; any goroutine may call it
 }
 
 // worker runs one feed: it takes the feed over, then commits what its reader queues, until it is stopped, loses the feed,
@@ -50,8 +52,10 @@ type worker struct {
 	def  atomic.Pointer[def]
 	hold bool                   // keep the owner's entry when the feed is given back
 	src  atomic.Pointer[string] // source that the reader was last connected to
+	gave lease.Holder           // to whom the feed was given; read it after done
 
 	redefined chan struct{} // the definition changed: wakes a reader that waits
+	wake      chan struct{} // the lease is to be looked at: wakes a committer that waits
 	done      chan struct{} // closed when run has returned
 
 	mu      sync.Mutex              // guards what follows
@@ -59,13 +63,16 @@ type worker struct {
 	halt    context.CancelCauseFunc // ends reading and taking over; nil before run
 	conn    context.CancelCauseFunc // ends the present connection
 	q       *queue                  // of the present tenure
+	heir    lease.Node              // who gets the feed when it is stopped; no name = nobody
+	doubted bool                    // another node seems to own the feed
+	open    chan struct{}           // closed when reading may go on; nil = it may
 }
 
 func newWorker(n *node, d *def) *worker {
 	log := n.log.With("api", d.api, "topic", d.topic, "feed", d.id.String())
 	w := &worker{n: n, id: d.id, log: log, hold: d.always,
 		st:        &status{id: d.id, node: n.name, bus: n.bus, log: log, clock: n.clock, base: broker.StateOpening},
-		redefined: make(chan struct{}, 1), done: make(chan struct{})}
+		redefined: make(chan struct{}, 1), wake: make(chan struct{}, 1), done: make(chan struct{})}
 	w.st.since = n.clock.Now()
 	w.st.shown = broker.StateOpening
 	w.def.Store(d)
@@ -79,6 +86,68 @@ func (w *worker) stop() {
 	w.stopped = true
 	if w.halt != nil {
 		w.halt(errStopped)
+	}
+}
+
+// give stops the worker and makes another node the owner of the feed; gave tells whether that worked.
+func (w *worker) give(to lease.Node) {
+	w.mu.Lock()
+	w.heir = to
+	w.mu.Unlock()
+	w.stop()
+}
+
+// fence ends the connection and lets no other be made until the committer has confirmed the lease.
+func (w *worker) fence() {
+	w.mu.Lock()
+	cancel := w.conn
+	if w.open == nil {
+		w.open = make(chan struct{})
+	}
+	w.mu.Unlock()
+	if cancel != nil {
+		cancel(errFenced)
+	}
+	signal(w.wake)
+}
+
+// doubt has the committer confirm the lease before it stores anything else.
+func (w *worker) doubt() {
+	w.mu.Lock()
+	w.doubted = true
+	w.mu.Unlock()
+	signal(w.wake)
+}
+
+// doubts says that the lease is to be confirmed, and that nothing is read meanwhile.
+func (w *worker) doubts() (doubted, shut bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.doubted, w.open != nil
+}
+
+// sure says that the lease is confirmed: reading goes on.
+func (w *worker) sure() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.doubted = false
+	if w.open != nil {
+		close(w.open)
+		w.open = nil
+	}
+}
+
+// readable waits until the feed may be read.
+func (w *worker) readable(ctx context.Context) {
+	w.mu.Lock()
+	open := w.open
+	w.mu.Unlock()
+	if open == nil {
+		return
+	}
+	select {
+	case <-open:
+	case <-ctx.Done():
 	}
 }
 
@@ -124,7 +193,9 @@ func (w *worker) run(ctx context.Context) {
 		w.log.Warn("feed given up", "epoch", l.Epoch, "err", err)
 	}
 	w.st.set(broker.StateClosed, closedWhy(err))
+	w.st.disowned()
 	if errors.Is(err, lease.ErrLost) {
+		w.n.met.losing()
 		_ = sleep(soft, spread(lostPause)) // what ends it early is what it waits for
 		return
 	}
@@ -134,9 +205,30 @@ func (w *worker) run(ctx context.Context) {
 	// The owner's entry is given back even if ctx has ended: the next owner need not wait.
 	free, cancel := context.WithTimeout(context.WithoutCancel(ctx), releaseTimeout)
 	defer cancel()
+	if errors.Is(err, errStopped) && w.bequeath(free, l) {
+		return
+	}
 	if err := w.n.leaser.Release(free, l, w.hold); err != nil {
 		w.log.Warn("feed not given back", "err", err)
 	}
+}
+
+// bequeath gives the feed to its heir, if there is one, and tells it; false if the feed is to be given back.
+func (w *worker) bequeath(ctx context.Context, l lease.Lease) bool {
+	w.mu.Lock()
+	to := w.heir
+	w.mu.Unlock()
+	if to.Name == "" {
+		return false
+	}
+	given, err := w.n.leaser.Give(ctx, l, to.Name, to.Boot)
+	if err != nil {
+		w.log.Warn("feed not handed over", "to", to.Name, "err", err)
+		return false
+	}
+	w.gave = lease.Holder{Node: to.Name, Boot: to.Boot, Epoch: given.Epoch}
+	w.log.Info("feed handed over", "to", to.Name, "epoch", given.Epoch)
+	return true
 }
 
 const (
@@ -155,6 +247,7 @@ func closedWhy(err error) string {
 func (w *worker) tenure(ctx, soft context.Context, l *lease.Lease) error {
 	soft, stopRead := context.WithCancelCause(soft)
 	defer stopRead(nil)
+	fences := w.n.stands().Fences // before the feed is taken: what comes after it is confirmed
 	start, err := w.takeOver(soft, l)
 	if err != nil {
 		return err
@@ -162,7 +255,7 @@ func (w *worker) tenure(ctx, soft context.Context, l *lease.Lease) error {
 	q := newQueue(w.n.limits, &w.n.budget, &w.n.pool, w.n.seed)
 	w.setQueue(q)
 	r := newReader(w, q, start)
-	c := &committer{w: w, q: q, lease: l, prev: start.pos.Seq}
+	c := &committer{w: w, q: q, lease: l, prev: start.pos.Seq, soft: soft, fences: fences}
 	w.st.own(l.Epoch, start.pos)
 	read := make(chan struct{})
 	go func() {
@@ -225,6 +318,9 @@ func (w *worker) takeOver(ctx context.Context, l *lease.Lease) (start, error) {
 
 func (w *worker) takeOnce(ctx context.Context, l *lease.Lease) (start, error) {
 	var s start
+	if w.n.stands().Fenced {
+		return s, errFenced
+	}
 	d := w.def.Load()
 	taken, err := w.n.leaser.Take(ctx, w.id, d.source)
 	if err != nil {

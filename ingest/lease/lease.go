@@ -7,8 +7,12 @@ import (
 	"sluice/internal/broker"
 )
 
-// ErrLost says that another node holds the feed now: stop writing it.
-var ErrLost = errors.New("lease lost")
+// ErrLost says that another node holds the feed now: stop writing it. ErrHeld says that a node that lives holds it: it is not
+// taken.
+var (
+	ErrLost = errors.New("lease lost")
+	ErrHeld = errors.New("held by a node that lives")
+)
 
 // Lease is the right to run one feed. The zero value is no lease.
 type Lease struct {
@@ -21,34 +25,18 @@ type Lease struct {
 	Before string
 }
 
-// Leaser takes and gives back feeds. Any goroutine may call it; per feed one at a time. Errors other than ErrLost are the
-// broker's (ErrUnavailable, ErrDenied, …): nothing is decided then, try again.
+// Leaser takes and gives back feeds. Any goroutine may call it; per feed one at a time. Errors other than ErrLost and ErrHeld
+// are the broker's (ErrUnavailable, ErrDenied, …): nothing is decided then, try again.
 type Leaser interface {
-	// Take makes this node the owner of f. source names what it will read, for the next owner to compare.
+	// Take makes this node the owner of f, unless a node that lives is: ErrHeld. source names what it will read, for the
+	// next owner to compare.
 	Take(ctx context.Context, f broker.FeedID, source string) (Lease, error)
 	// Confirm proves that l is still held and returns it with a new epoch; ErrLost if not. With a changed l.Source it
 	// tells that too.
 	Confirm(ctx context.Context, l Lease) (Lease, error)
+	// Give makes another node the owner of what l holds and returns that node's lease.
+	Give(ctx context.Context, l Lease, node, boot string) (Lease, error)
 	// Release gives l back. keep leaves the entry, so that the next owner learns what this one read; else it is deleted.
 	// A lease already lost is no error.
 	Release(ctx context.Context, l Lease, keep bool) error
 }
-
-// Planner says which feeds this node should run. Calls are cheap and never block.
-type Planner interface {
-	// Mine says whether the plan gives f to this node.
-	Mine(f broker.FeedID) bool
-	// Changed yields after each change of the plan; nil if it never changes.
-	Changed() <-chan struct{}
-}
-
-// Alone is the plan of a node without peers: everything is its own.
-type Alone struct{}
-
-var _ Planner = Alone{}
-
-// Mine is always true.
-func (Alone) Mine(broker.FeedID) bool { return true }
-
-// Changed never yields.
-func (Alone) Changed() <-chan struct{} { return nil }

@@ -19,13 +19,18 @@ type Own struct {
 	node   string
 	boot   string
 	clock  Clock
+	alive  func(node, boot string) bool
 }
 
 var _ Leaser = (*Own)(nil)
 
-// NewOwn returns the Leaser of node, started as boot, over bucket "own".
-func NewOwn(bucket broker.Bucket, node, boot string, clock Clock) *Own {
-	return &Own{bucket: bucket, node: node, boot: boot, clock: clock}
+// NewOwn returns the Leaser of node, started as boot, over bucket "own". alive says which starts of other nodes live: their
+// feeds are not taken; nil = none does.
+func NewOwn(bucket broker.Bucket, node, boot string, clock Clock, alive func(node, boot string) bool) *Own {
+	if alive == nil {
+		alive = func(string, string) bool { return false }
+	}
+	return &Own{bucket: bucket, node: node, boot: boot, clock: clock, alive: alive}
 }
 
 // entry is a feed's value in the bucket. Node is empty once released.
@@ -53,7 +58,10 @@ func (o *Own) Take(ctx context.Context, f broker.FeedID, source string) (Lease, 
 		} else {
 			cur = broker.Entry{}
 		}
-		l, err := o.put(ctx, Lease{Feed: f, Epoch: cur.Revision, Source: source, Before: before.Source})
+		if before.Node != "" && !o.self(before) && o.alive(before.Node, before.Boot) {
+			return Lease{}, fmt.Errorf("feed %s: take from %s: %w", f, before.Node, ErrHeld)
+		}
+		l, err := o.put(ctx, Lease{Feed: f, Epoch: cur.Revision, Source: source, Before: before.Source}, o.node, o.boot)
 		if errors.Is(err, broker.ErrConflict) {
 			continue
 		}
@@ -65,7 +73,7 @@ func (o *Own) Take(ctx context.Context, f broker.FeedID, source string) (Lease, 
 // Confirm implements Leaser. A conflict with an entry of this very process is an earlier write whose answer was lost.
 func (o *Own) Confirm(ctx context.Context, l Lease) (Lease, error) {
 	for range takeTries {
-		next, err := o.put(ctx, l)
+		next, err := o.put(ctx, l, o.node, o.boot)
 		if !errors.Is(err, broker.ErrConflict) {
 			return next, err
 		}
@@ -74,7 +82,7 @@ func (o *Own) Confirm(ctx context.Context, l Lease) (Lease, error) {
 			return Lease{}, fmt.Errorf("feed %s: read its owner: %w", l.Feed, err)
 		}
 		var now entry
-		if err != nil || json.Unmarshal(cur.Value, &now) != nil || now.Node != o.node || now.Boot != o.boot {
+		if err != nil || json.Unmarshal(cur.Value, &now) != nil || !o.self(now) {
 			break
 		}
 		l.Epoch = cur.Revision
@@ -82,9 +90,17 @@ func (o *Own) Confirm(ctx context.Context, l Lease) (Lease, error) {
 	return Lease{}, fmt.Errorf("feed %s: confirm epoch %d: %w", l.Feed, l.Epoch, ErrLost)
 }
 
-// put writes this node as owner over revision l.Epoch and returns the lease with its new epoch.
-func (o *Own) put(ctx context.Context, l Lease) (Lease, error) {
-	value, err := json.Marshal(entry{Node: o.node, Boot: o.boot, Time: o.clock.Now().UnixMicro(), Source: l.Source})
+// Give implements Leaser.
+func (o *Own) Give(ctx context.Context, l Lease, node, boot string) (Lease, error) {
+	return o.put(ctx, l, node, boot)
+}
+
+// self says that e names this very process.
+func (o *Own) self(e entry) bool { return e.Node == o.node && e.Boot == o.boot }
+
+// put writes an owner over revision l.Epoch and returns the lease with its new epoch.
+func (o *Own) put(ctx context.Context, l Lease, node, boot string) (Lease, error) {
+	value, err := json.Marshal(entry{Node: node, Boot: boot, Time: o.clock.Now().UnixMicro(), Source: l.Source})
 	if err != nil {
 		return Lease{}, fmt.Errorf("feed %s: encode its owner: %w", l.Feed, err)
 	}
@@ -92,7 +108,7 @@ func (o *Own) put(ctx context.Context, l Lease) (Lease, error) {
 	if err != nil {
 		return Lease{}, fmt.Errorf("feed %s: write its owner: %w", l.Feed, err)
 	}
-	l.Node, l.Epoch = o.node, rev
+	l.Node, l.Epoch = node, rev
 	return l, nil
 }
 

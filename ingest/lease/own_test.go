@@ -26,7 +26,7 @@ var feed = broker.NewFeedID("market", "1", "/ticks", "")
 
 func TestTakeConfirmRelease(t *testing.T) {
 	b := bucket(t)
-	one, two := NewOwn(b, "n1", "b1", wall{}), NewOwn(b, "n2", "b1", wall{})
+	one, two := NewOwn(b, "n1", "b1", wall{}, nil), NewOwn(b, "n2", "b1", wall{}, nil)
 	first, err := one.Take(t.Context(), feed, "http://a/x")
 	if err != nil || first.Epoch == 0 || first.Node != "n1" || first.Before != "" {
 		t.Fatalf("%+v, %v", first, err)
@@ -52,7 +52,7 @@ func TestTakeConfirmRelease(t *testing.T) {
 
 func TestReleaseKeepsOrDeletes(t *testing.T) {
 	b := bucket(t)
-	o := NewOwn(b, "n1", "b1", wall{})
+	o := NewOwn(b, "n1", "b1", wall{}, nil)
 	l, _ := o.Take(t.Context(), feed, "http://a/x")
 	if err := o.Release(t.Context(), l, true); err != nil {
 		t.Fatal(err)
@@ -76,7 +76,7 @@ func TestReleaseKeepsOrDeletes(t *testing.T) {
 // A write whose answer was lost leaves the entry ahead of the lease: it is still ours.
 func TestConfirmAfterALostAnswer(t *testing.T) {
 	b := bucket(t)
-	o := NewOwn(b, "n1", "b1", wall{})
+	o := NewOwn(b, "n1", "b1", wall{}, nil)
 	l, _ := o.Take(t.Context(), feed, "s")
 	ahead, err := o.Confirm(t.Context(), l)
 	if err != nil {
@@ -87,7 +87,7 @@ func TestConfirmAfterALostAnswer(t *testing.T) {
 		t.Errorf("%+v, %v", got, err)
 	}
 	// Another start of the same node is another owner.
-	if _, err := NewOwn(b, "n1", "b2", wall{}).Take(t.Context(), feed, "s"); err != nil {
+	if _, err := NewOwn(b, "n1", "b2", wall{}, nil).Take(t.Context(), feed, "s"); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := o.Confirm(t.Context(), got); !errors.Is(err, ErrLost) {
@@ -100,7 +100,7 @@ func TestTakeOverGarbage(t *testing.T) {
 	if _, err := b.Put(t.Context(), feed.String(), []byte("{no json"), 0); err != nil {
 		t.Fatal(err)
 	}
-	if l, err := NewOwn(b, "n1", "b1", wall{}).Take(t.Context(), feed, "s"); err != nil || l.Before != "" {
+	if l, err := NewOwn(b, "n1", "b1", wall{}, nil).Take(t.Context(), feed, "s"); err != nil || l.Before != "" {
 		t.Errorf("%+v, %v", l, err)
 	}
 }

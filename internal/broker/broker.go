@@ -3,6 +3,7 @@ package broker
 import (
 	"context"
 	"errors"
+	"strings"
 	"time"
 )
 
@@ -19,6 +20,12 @@ func (f FeedID) Subject() string { return "ev." + f.API + "." + f.Key }
 
 // LiveSubject returns the subject under which stored events are republished.
 func (f FeedID) LiveSubject() string { return "live." + f.API + "." + f.Key }
+
+// ParseFeedID reads what String wrote; false if it is no feed's name.
+func ParseFeedID(s string) (FeedID, bool) {
+	api, key, ok := strings.Cut(s, ".")
+	return FeedID{API: api, Key: key}, ok && api != "" && key != ""
+}
 
 // BeaconSubject returns the subject of the owner's beacons.
 func (f FeedID) BeaconSubject() string { return "bcn." + f.API + "." + f.Key }

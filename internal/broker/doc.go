@@ -12,6 +12,9 @@
 //	live.<api>.<feed>    the live copy, republished by the stream
 //	bcn.<api>.<feed>     beacons, core messages
 //	dem.open, dem.list   demand, core messages
+//	hb.ing.<node>        beats of ingest nodes, core messages
+//	hand.<node>          feeds offered and handed to an ingest node, core messages
+//	feeds.<node>         questions for an ingest node's page of feeds, core messages
 //	KV own, api, …       buckets; a revision of own is a writer's epoch
 //
 // A body is the exact prefix of a client's frame: "event:" and "data:" lines. Headers:
