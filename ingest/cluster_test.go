@@ -802,17 +802,17 @@ func TestPagesOfFeeds(t *testing.T) {
 		s := f.start("a", "1")
 		f.after(settled)
 		var paths []string
-		for i := range 900 {
+		for i := range 450 {
 			paths = append(paths, fmt.Sprintf("/q/%d", i))
 		}
 		f.lists("e1", paths...)
 		f.after(2 * time.Second)
 		all, err := AskFeeds(f.t.Context(), f.m.Bus(), "a")
 		f.check(err)
-		if len(all) != 901 || len(all) != len(s.s.Feeds()) {
+		if len(all) != 451 || len(all) != len(s.s.Feeds()) {
 			t.Errorf("%d feeds told, %d run", len(all), len(s.s.Feeds()))
 		}
-		if p := pageOf(s.s.Feeds(), 0); p.Next == 0 || len(p.Feeds) == 901 {
+		if p := pageOf(s.s.Feeds(), 0); p.Next == 0 || len(p.Feeds) == 451 {
 			t.Error("all fit into one page: the test proves nothing")
 		}
 		if _, err := AskFeeds(f.t.Context(), f.m.Bus(), "nobody"); err == nil {

@@ -173,14 +173,16 @@ func (s *Supervisor) lost(f *feed) bool {
 
 // settle does what the plan says of one feed that is wanted.
 func (s *Supervisor) settle(hard context.Context, id broker.FeedID, d *def) {
-	f, mine := s.feeds[id], s.plan.Add(id).Owner == s.name
-	switch {
-	case f == nil:
-		if mine && !s.draining && !s.elsewhere(id) && s.wanted(id) != nil {
-			s.start(hard, d)
-		}
+	at := s.plan.Add(id)
+	f, mine := s.feeds[id], at.Owner == s.name
+	if f == nil && mine && !s.draining && !s.elsewhere(id) && s.wanted(id) != nil {
+		f = s.start(hard, d)
+	}
+	if f == nil {
 		return
-	case f.w.def.Load() != d:
+	}
+	f.w.st.backedBy(at.Standby)
+	if f.w.def.Load() != d {
 		f.w.redefine(d)
 	}
 	if f.stopping || mine {

@@ -58,7 +58,8 @@ type status struct {
 	since    time.Time
 	epoch    uint64
 	pos      broker.Position
-	ready    bool // epoch and pos are known
+	ready    bool   // epoch and pos are known
+	standby  string // node that would take over
 	waiters  []func([]byte) error
 	events   uint64
 	opens    uint64
@@ -200,6 +201,13 @@ func (s *status) ownedAt() uint64 {
 	return s.epoch
 }
 
+// backedBy says which node would take over.
+func (s *status) backedBy(node string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.standby = node
+}
+
 // disowned says that this node does not own the feed any more.
 func (s *status) disowned() {
 	s.mu.Lock()
@@ -285,7 +293,7 @@ func (s *status) fill(out *FeedStatus) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	out.State, out.Why = s.effective()
-	out.Since, out.Node, out.Epoch, out.Resume = s.since, s.node, s.epoch, s.resume
+	out.Since, out.Node, out.Standby, out.Epoch, out.Resume = s.since, s.node, s.standby, s.epoch, s.resume
 	out.Seq, out.Micros = s.pos.Seq, s.pos.Micros
 	out.Events, out.Opens, out.Markers = s.events, s.opens, s.markers
 	out.EventsPerSecond = s.pace.PerSecond(time.Now())

@@ -4,9 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"runtime/debug"
-	"strconv"
 	"time"
 
 	"sluice/config"
@@ -20,7 +18,7 @@ import (
 func (p *process) buildEdge(ctx context.Context) error {
 	f := p.cfg.Fanout
 	hub, err := fanout.NewHub(fanout.HubConfig{
-		Node: nodeName(p.cfg), Boot: strconv.FormatUint(rand.Uint64(), 36),
+		Node: nodeName(p.cfg), Boot: p.boot,
 		Log:        fanout.LogConfig{WindowBytes: int(f.Window.Bytes), WindowAge: f.Window.Age},
 		BlockBytes: int64(f.Blocks.Bytes), Fetches: f.Blocks.Fetches,
 		Linger: lingerOf(f.Linger), Memory: int64(float64(f.Memory) * float64(memoryLimit())),

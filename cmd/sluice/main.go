@@ -91,7 +91,7 @@ func newRoot(e env) *cobra.Command {
 		RunE:          func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
 	root.AddCommand(
-		newServe(e), newDemo(e), newFeed(e), newTail(e), newTop(e), newBench(e),
+		newServe(e), newDemo(e), newFeed(e), newTail(e), newTop(e), newFeeds(e), newBench(e),
 		newCheckConfig(e), newGenConfig(e), newHealthcheck(e), newVersion(e),
 	)
 	return root

@@ -4,10 +4,12 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"math/rand/v2"
 	"net"
 	"os"
 	"path/filepath"
 	"runtime"
+	"strconv"
 	"sync/atomic"
 	"time"
 
@@ -18,6 +20,7 @@ import (
 	"sluice/edge"
 	"sluice/fanout"
 	"sluice/ingest"
+	"sluice/ingest/lease"
 	"sluice/internal/broker"
 	"sluice/internal/obs"
 	"sluice/internal/outbound"
@@ -26,19 +29,21 @@ import (
 
 // process is one running sluice: its parts and how to stop them, last started first.
 type process struct {
-	cfg    config.Config
-	log    *slog.Logger
-	reg    *prometheus.Registry
-	health *obs.Health
-	store  reloader
-	guard  *outbound.Guard // of all upstreams
-	group  *group
-	broker *broker.Node
-	ingest *ingest.Supervisor // nil without role ingest
-	edge   *edge.Server       // nil without role edge
-	hub    *fanout.Hub        // nil without role edge
-	opsAt  net.Addr           // nil without an ops listener
-	lock   *dataLock          // of the data folder; nil if nothing is stored there
+	cfg     config.Config
+	log     *slog.Logger
+	reg     *prometheus.Registry
+	health  *obs.Health
+	store   reloader
+	guard   *outbound.Guard // of all upstreams
+	group   *group
+	broker  *broker.Node
+	boot    string             // names this start of the node
+	members *lease.Members     // nil with an embedded broker: no other node can be there
+	ingest  *ingest.Supervisor // nil without role ingest
+	edge    *edge.Server       // nil without role edge
+	hub     *fanout.Hub        // nil without role edge
+	opsAt   net.Addr           // nil without an ops listener
+	lock    *dataLock          // of the data folder; nil if nothing is stored there
 
 	catalog *catalogMetrics
 	began   time.Time
@@ -50,7 +55,7 @@ type process struct {
 
 // build makes and starts every part. On error what was started is stopped again.
 func build(ctx context.Context, e env, cfg config.Config, guard *outbound.Guard, store reloader) (*process, error) {
-	p := &process{cfg: cfg, guard: guard, store: store, began: time.Now(), group: newGroup(), health: &obs.Health{},
+	p := &process{boot: strconv.FormatUint(rand.Uint64(), 36), cfg: cfg, guard: guard, store: store, began: time.Now(), group: newGroup(), health: &obs.Health{},
 		stopOps: func() {}}
 	v := version.Read()
 	p.reg = obs.NewRegistry(v.Version, v.Commit)
@@ -70,7 +75,7 @@ func build(ctx context.Context, e env, cfg config.Config, guard *outbound.Guard,
 		}
 		return obs.OK, ""
 	})
-	steps := []func(context.Context) error{p.buildData, p.buildOps, p.buildBroker, p.buildControl}
+	steps := []func(context.Context) error{p.buildData, p.buildOps, p.buildBroker, p.buildControl, p.buildMembers}
 	if cfg.Has(config.RoleIngest) {
 		steps = append(steps, p.buildIngest)
 	}

@@ -176,6 +176,7 @@ func (p *process) shutdown() error {
 		errs = append(errs, p.edge.Drain(ctx))
 		cancel()
 	}
+	p.handOver()
 	for i := len(p.stops) - 1; i >= 0; i-- {
 		p.stops[i]()
 	}

@@ -2,17 +2,22 @@ package main
 
 import (
 	"cmp"
+	"context"
 	"encoding/json"
 	"net/http"
 	"slices"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"sluice/fanout"
 	"sluice/ingest"
+	"sluice/ingest/lease"
+	"sluice/internal/broker"
 )
 
-// feedReport is one feed in GET /feeds. What ingest knows stands at the top; for a feed that another node owns, as far as
-// that node's beacons tell.
+// feedReport is one feed in GET /feeds. What ingest knows stands at the top: for a feed that another node owns as that node
+// answers, else as far as its beacons tell.
 type feedReport struct {
 	ingest.FeedStatus
 
@@ -35,24 +40,39 @@ type edgeReport struct {
 	LogBytes        int64   `json:"logBytes"`        // memory of its log
 }
 
-// feedReports lists every feed that this node ingests or holds for clients, by API, version and path.
-func (p *process) feedReports() []feedReport {
-	list, at := []feedReport{}, map[string]int{}
+// nodeFeeds lists every feed that this node ingests or holds for clients, by API, version and path.
+func (p *process) nodeFeeds() []feedReport {
+	var own []ingest.FeedStatus
 	if p.ingest != nil {
-		for _, f := range p.ingest.Feeds() {
+		own = p.ingest.Feeds()
+	}
+	return p.merge(own, nil)
+}
+
+// merge makes the list of feeds from those that this node owns, those that others do, and what its edge holds.
+func (p *process) merge(own, others []ingest.FeedStatus) []feedReport {
+	list, at := []feedReport{}, map[string]int{}
+	add := func(f ingest.FeedStatus, owned bool) {
+		i, known := at[f.Feed]
+		switch {
+		case !known:
 			at[f.Feed] = len(list)
-			list = append(list, feedReport{FeedStatus: f, Owned: true})
+			list = append(list, feedReport{FeedStatus: f, Owned: owned})
+		case f.Epoch > list[i].Epoch: // between two owners the newer one has it
+			list[i] = feedReport{FeedStatus: f, Owned: owned}
 		}
+	}
+	for _, f := range own {
+		add(f, true)
+	}
+	for _, f := range others {
+		add(f, false)
 	}
 	if p.hub != nil {
 		now := time.Now()
 		for _, f := range p.hub.Status() {
-			i, owned := at[f.Feed.String()]
-			if !owned {
-				i = len(list)
-				list = append(list, feedReport{FeedStatus: remoteFeed(f)})
-			}
-			list[i].Edge = edgeReportOf(f, now)
+			add(remoteFeed(f), false)
+			list[at[f.Feed.String()]].Edge = edgeReportOf(f, now)
 		}
 	}
 	slices.SortFunc(list, func(a, b feedReport) int {
@@ -95,14 +115,78 @@ func edgeReportOf(f fanout.FeedStatus, now time.Time) *edgeReport {
 	return e
 }
 
-// serveFeeds answers GET /feeds.
-func (p *process) serveFeeds(w http.ResponseWriter, _ *http.Request) {
-	writeStatus(w, feedsReport{p.feedReports()})
+// serveFeeds answers GET /feeds: the feeds of the whole cluster, or with ?scope=node those of this node.
+func (p *process) serveFeeds(w http.ResponseWriter, r *http.Request) {
+	if p.members == nil || p.broker == nil || r.URL.Query().Get("scope") == "node" {
+		writeStatus(w, feedsReport{Feeds: p.nodeFeeds()})
+		return
+	}
+	writeStatus(w, p.clusterFeeds(r.Context()))
 }
 
 // feedsReport is the body of GET /feeds.
 type feedsReport struct {
 	Feeds []feedReport `json:"feeds"`
+	Nodes []nodeSeen   `json:"nodes,omitempty"` // the ingest nodes that this one sees; absent with an embedded broker
+}
+
+// nodeSeen is one ingest node of the cluster.
+type nodeSeen struct {
+	lease.Node
+	SilentMs int64  `json:"silentMs"` // since its last beat
+	Err      string `json:"error,omitempty"`
+}
+
+// askTime is how long the other nodes have to tell of their feeds.
+const askTime = 2 * time.Second
+
+// asksAtOnce bounds the nodes asked at one moment.
+const asksAtOnce = 16
+
+// stateUnowned is the state of a feed that is to run all the time and that no node has.
+const stateUnowned = "unowned"
+
+// clusterFeeds asks every ingest node for its feeds. What a node does not tell in time is missing, and its line says why.
+func (p *process) clusterFeeds(ctx context.Context) feedsReport {
+	ctx, cancel := context.WithTimeout(ctx, askTime)
+	defer cancel()
+	nodes := p.members.All()
+	r := feedsReport{Nodes: make([]nodeSeen, len(nodes))}
+	told := make([][]ingest.FeedStatus, len(nodes))
+	var asking errgroup.Group
+	asking.SetLimit(asksAtOnce)
+	for i, n := range nodes {
+		r.Nodes[i] = nodeSeen{Node: n, SilentMs: n.Silent.Milliseconds()}
+		if p.ingest != nil && n.Name == nodeName(p.cfg) {
+			continue
+		}
+		asking.Go(func() error {
+			feeds, err := ingest.AskFeeds(ctx, p.broker.Bus(), n.Name)
+			if err != nil {
+				r.Nodes[i].Err = err.Error()
+			}
+			told[i] = feeds
+			return nil
+		})
+	}
+	_ = asking.Wait() //nolint:errcheck // each node's line has its own
+	var own []ingest.FeedStatus
+	if p.ingest != nil {
+		own = p.ingest.Feeds()
+	}
+	r.Feeds = p.merge(own, append(slices.Concat(told...), p.unowned()...))
+	return r
+}
+
+// unowned lists the feeds that are to run all the time as if nobody had them: who has one stands before it.
+func (p *process) unowned() []ingest.FeedStatus {
+	var out []ingest.FeedStatus
+	for _, route := range p.store.Snapshot().AlwaysOn() {
+		ref := route.Ref()
+		out = append(out, ingest.FeedStatus{API: ref.API, Version: ref.Version, Topic: route.Topic.Name, Feed: ref.ID().String(),
+			Path: broker.CanonicalPath(ref.Path, ref.Query), State: stateUnowned, Always: true, LastEventAgeMs: -1})
+	}
+	return out
 }
 
 func writeStatus(w http.ResponseWriter, v any) {

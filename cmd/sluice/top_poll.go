@@ -44,7 +44,7 @@ func (p *topPoller) look(ctx context.Context) (topFrame, error) {
 		return f, err
 	}
 	var feeds feedsReport
-	if err := p.get(ctx, "/feeds", &feeds); err != nil {
+	if err := p.get(ctx, "/feeds?scope=node", &feeds); err != nil {
 		return f, err
 	}
 	f.Feeds = feeds.Feeds
