@@ -328,8 +328,8 @@ func OneShot() *http.Client {
 
 // FeedStatus is what GET /feeds tells of a feed, as far as these tests look.
 type FeedStatus struct {
-	Path, State, Why, Resume string
-	Opens, Events, Markers   uint64
+	Path, State, Why, Resume, Node, Standby string
+	Opens, Events, Markers, Epoch           uint64
 }
 
 // Feed asks GET /feeds for the feed of a path; ok is false if it is not there.
