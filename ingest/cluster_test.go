@@ -292,6 +292,9 @@ func (f *fleet) start(name, boot string) *ship {
 	return s
 }
 
+// deadTime is how long it takes until a dead node's feeds are read by another one.
+const deadTime = 3500 * time.Millisecond
+
 // settled is how long nodes take to find each other.
 const settled = 4 * time.Second
 
@@ -385,7 +388,7 @@ func TestTakeOverAfterDeath(t *testing.T) {
 			f.after(10 * time.Millisecond)
 			f.up.add("/ticks", 1)
 		}
-		if d := time.Since(began); d > 3500*time.Millisecond {
+		if d := time.Since(began); d > deadTime {
 			t.Errorf("taken over after %s", d)
 		}
 		f.after(time.Second)
@@ -500,13 +503,15 @@ func TestUnheardOwner(t *testing.T) {
 				s.bus.ignore("hb.ing." + old.name)
 			}
 		}
+		f.after(deadTime)
+		if f.owner("/ticks") == old { // which also says that the old one reads no more, though nothing came that it could store
+			t.Error("not taken over")
+		}
 		for range 100 {
 			f.up.add("/ticks", 1)
 			f.after(100 * time.Millisecond)
 		}
-		if f.owner("/ticks") == old {
-			t.Error("not taken over")
-		}
+		f.owner("/ticks")
 		f.wantOnce("/ticks", f.up.seen("/ticks").next)
 		if f.metric(old, "sluice_ingest_feeds_lost_total") != 1 {
 			t.Errorf("lost more than once\n%s", f.logs())
@@ -655,7 +660,7 @@ func TestBalance(t *testing.T) {
 				for range 20 {
 					round()
 					now := len(f.nodes["c"].s.Feeds())
-					if now > before+2*balanceRate+1 {
+					if now > before+2*balanceRate { // saved up while there was nothing to move, and one second's
 						t.Errorf("%d feeds within a second", now-before)
 					}
 					before = now

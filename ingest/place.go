@@ -226,8 +226,10 @@ func (s *Supervisor) exited(hard context.Context, f *feed) {
 		s.moving--
 		s.gave(f)
 	}
+	if f.given || s.draining {
+		s.balance(hard) // there is room for the next one
+	}
 	if s.draining {
-		s.balance(hard)
 		return
 	}
 	if d := s.wanted(id); d != nil && s.plan != nil {

@@ -2,7 +2,9 @@ package e2e
 
 import (
 	"bytes"
+	"encoding/json"
 	"fmt"
+	"os/exec"
 	"slices"
 	"strconv"
 	"strings"
@@ -91,6 +93,37 @@ func (o *owners) metric(node, name string) (sum float64) {
 	return sum
 }
 
+// checkFeeds wants every node to tell the same of the feed and of the nodes, and the command to print it.
+func (o *owners) checkFeeds(owner string, epoch uint64) {
+	o.t.Helper()
+	standby := map[string]string{"in-1": "in-2", "in-2": "in-1"}[owner]
+	for _, g := range []*gateway.Gateway{o.gate, o.nodes["in-1"], o.nodes["in-2"]} {
+		g.WaitFeed("/ticks", "its owner and standby", func(s gateway.FeedStatus, there bool) bool {
+			return there && s.Node == owner && s.Epoch == epoch && s.Standby == standby && s.State == "up"
+		})
+		out, err := exec.Command(g.Path, "feeds", "http://"+g.Addrs["ops"]).CombinedOutput()
+		if err != nil {
+			o.t.Fatalf("sluice feeds: %v\n%s", err, out)
+		}
+		text := strings.Join(strings.Fields(string(out)), " ")
+		for _, want := range []string{
+			fmt.Sprintf("market/1.0.0/ticks up %s %s %d", owner, standby, epoch), "NODE STATE FEEDS", "in-1 joined", "in-2 joined",
+		} {
+			if !strings.Contains(text, want) {
+				o.t.Errorf("sluice feeds does not say %q:\n%s", want, out)
+			}
+		}
+	}
+	out, err := exec.Command(o.gate.Path, "feeds", o.gate.Addrs["ops"], "-o", "json").Output()
+	var r struct {
+		Feeds []gateway.FeedStatus
+		Nodes []struct{ Name string }
+	}
+	if err != nil || json.Unmarshal(out, &r) != nil || len(r.Feeds) != 1 || r.Feeds[0].Node != owner || len(r.Nodes) != 2 {
+		o.t.Errorf("sluice feeds -o json: %v\n%s", err, out)
+	}
+}
+
 // TestTakeOver kills the owner of a feed, and ends it in order, in turn, under load: another node goes on with it, the
 // upstream sees one connection, the clients see nothing. SLUICE_E2E_TAKEOVERS=60 is the run of the acceptance: A16.
 func TestTakeOver(t *testing.T) {
@@ -99,6 +132,7 @@ func TestTakeOver(t *testing.T) {
 	o := newOwners(t, feed.Options{Rate: 200}, oracle.Run{MinFaults: trials, MinProduced: 500}, "in-1", "in-2")
 	o.readMany("/ticks", 6, nil)
 	o.awaitAll(o.Stats("/ticks").Head + 20)
+	o.checkFeeds(o.owner())
 	var kills, drains []time.Duration
 	for i := range trials {
 		name, before := o.owner()
