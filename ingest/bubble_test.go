@@ -234,6 +234,25 @@ func TestInterestExpiresAndTheFeedLingers(t *testing.T) {
 	})
 }
 
+// Feeds that have closed take no room: a node may run any number one after the other.
+func TestClosedFeedsGiveTheirRoomBack(t *testing.T) {
+	inBubble(t, "  topics:\n    - {name: '/q/{s}', security: none, linger: 0s}\n", sends(""), func(b *bubble) {
+		for i := range 7 { // the node runs 5000 at most
+			var paths []string
+			for n := range 1000 {
+				paths = append(paths, fmt.Sprintf("/q/%d-%d", i, n))
+			}
+			b.want("e1", "b1", paths...)
+			b.after(2 * time.Second)
+			if n := len(b.s.Feeds()); n != 1000 {
+				b.t.Fatalf("round %d: %d feeds", i, n)
+			}
+			b.want("e1", "b1")
+			b.after(2 * time.Second)
+		}
+	})
+}
+
 func TestLastClientLeavesClosesAfterLinger(t *testing.T) {
 	inBubble(t, "  topics:\n    - {name: '/q/{s}', security: none, linger: 30s}\n", sends(""), func(b *bubble) {
 		b.want("e1", "b1", "/q/A", "/q/B")

@@ -265,7 +265,7 @@ func (s *Supervisor) sweep() {
 			continue
 		case f == nil:
 			delete(s.table, id)
-			s.stale = true
+			s.outdate()
 			continue
 		case f.idle.IsZero():
 			f.idle = now

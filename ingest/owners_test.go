@@ -51,6 +51,19 @@ func (r *rig) join(name, boot string) *owner {
 	return o
 }
 
+// meet waits until the nodes plan with each other.
+func (r *rig) meet(nodes ...*owner) {
+	r.t.Helper()
+	r.until("the nodes plan with each other", func() bool {
+		for _, o := range nodes {
+			if len(o.s.members.Nodes()) != len(nodes) {
+				return false
+			}
+		}
+		return true
+	})
+}
+
 // reads waits until exactly one of the nodes reads /ticks, none of them being not, and returns it.
 func (r *rig) reads(not *owner, nodes ...*owner) (found *owner) {
 	r.t.Helper()
@@ -98,6 +111,7 @@ func TestOwnersOnARealBroker(t *testing.T) {
 		}
 	}
 	a, b := r.join("a", "1"), r.join("b", "1")
+	r.meet(a, b)
 	first := r.reads(nil, a, b)
 	flow(10)
 	all()
@@ -114,7 +128,7 @@ func TestOwnersOnARealBroker(t *testing.T) {
 	all()
 
 	third := r.join("c", "1")
-	r.until("c takes part", func() bool { return len(third.s.members.Nodes()) == 2 })
+	r.meet(second, third)
 	second.b.Cut()
 	flow(10)
 	if r.reads(second, second, third) != third {

@@ -104,6 +104,14 @@ func (s *Supervisor) place(hard context.Context) {
 	s.unplaced = unplaced
 }
 
+// outdate has a new plan made soon.
+func (s *Supervisor) outdate() {
+	if !s.stale {
+		s.stale = true
+		s.soon.Reset(planSoon)
+	}
+}
+
 // planned is the nodes to plan with.
 func (s *Supervisor) planned() []lease.Node {
 	if s.members == nil {
@@ -235,7 +243,7 @@ func (s *Supervisor) exited(hard context.Context, f *feed) {
 	if d := s.wanted(id); d != nil && s.plan != nil {
 		s.settle(hard, id, d)
 	}
-	s.stale = true
+	s.outdate()
 }
 
 // tellLoad lets the next beat say how many feeds run here.

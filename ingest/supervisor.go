@@ -76,12 +76,13 @@ type Supervisor struct {
 	owners   map[broker.FeedID]lease.Holder // as of the last plan
 	plan     *lease.Plan                    // nil until this node may plan
 	began    time.Time                      // of planning
-	stale    bool                           // what the plan was made of has changed
-	unplaced int                            // feeds that no node had room for
-	standing lease.Standing                 // as acted on
-	moving   int                            // hand-overs under way
-	pace     *rate.Limiter                  // of those that only balance
-	tidied   time.Time                      // when entries were last looked through
+	stale    bool                           // what the plan was made of has changed; soon yields
+	soon     *time.Timer
+	unplaced int            // feeds that no node had room for
+	standing lease.Standing // as acted on
+	moving   int            // hand-overs under way
+	pace     *rate.Limiter  // of those that only balance
+	tidied   time.Time      // when entries were last looked through
 	draining bool
 }
 
@@ -123,6 +124,8 @@ func New(cfg config.Ingest, up config.Upstream, d Deps) (*Supervisor, error) {
 		drains: make(chan struct{}), stopped: make(chan struct{}), exits: make(chan *feed),
 		feeds: map[broker.FeedID]*feed{}, table: map[broker.FeedID]*demanded{}, owners: map[broker.FeedID]lease.Holder{},
 		pace: rate.NewLimiter(balanceRate, balanceRate)}
+	s.soon = time.NewTimer(0)
+	s.soon.Stop()
 	s.cfg, s.backoff, s.writer, s.bus, s.clock = cfg, up.Backoff, d.Writer, d.Bus, d.Clock
 	s.name, s.log, s.seed = d.Node, d.Log, maphash.MakeSeed()
 	var alive func(node, boot string) bool
@@ -178,14 +181,12 @@ func (s *Supervisor) Run(ctx context.Context) error {
 
 // loop is the one goroutine that decides what runs here.
 func (s *Supervisor) loop(ctx, hard context.Context, kill context.CancelFunc, snaps <-chan *catalog.Snapshot) {
-	t, soon := time.NewTicker(tick), time.NewTicker(planSoon)
+	t := time.NewTicker(tick)
 	defer t.Stop()
-	defer soon.Stop()
+	defer s.soon.Stop()
 	var members, book <-chan struct{}
 	if s.members != nil {
 		members, book = s.members.Changed(), s.book.Changed()
-	} else {
-		soon.Stop() // nothing but what the loop does itself changes the plan
 	}
 	drains := s.drains
 	for !s.draining || len(s.feeds) > 0 {
@@ -206,8 +207,8 @@ func (s *Supervisor) loop(ctx, hard context.Context, kill context.CancelFunc, sn
 			s.fence()
 			s.place(hard)
 		case <-book:
-			s.stale = true
-		case <-soon.C:
+			s.outdate()
+		case <-s.soon.C:
 			if s.stale {
 				s.place(hard)
 			}
