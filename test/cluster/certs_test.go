@@ -24,13 +24,13 @@ type authority struct {
 	n    int64
 }
 
-// newCertificates makes a folder as /etc/nats/tls shall be, with a client's pair beside it, and returns its name.
-func newCertificates(t *testing.T) string {
+// newCertificates makes a folder as /etc/nats/tls shall be, with a client's pair beside it.
+func newCertificates(t *testing.T) *authority {
 	t.Helper()
 	a := newAuthority(t, t.TempDir())
 	a.issue("server")
 	a.issue("client")
-	return a.dir
+	return a
 }
 
 func newAuthority(t *testing.T, dir string) *authority {

@@ -16,7 +16,7 @@ func TestConfigurations(t *testing.T) {
 	exe := brokertest.ServerProgram(t)
 	certs := newCertificates(t)
 	for _, name := range []string{"single.conf", "cluster.conf", "cluster-tls.conf"} {
-		conf := relocated(t, name, certs)
+		conf := relocated(t, name, certs.dir)
 		check := exec.CommandContext(t.Context(), exe, "-t", "-c", conf)
 		check.Env = append(append(os.Environ(), newKeys(t).env...),
 			"NATS_NAME=nats-1", "NATS_DATA=/data/jetstream", "NATS_ZONE=az:1", "NATS_ROUTES=[nats://nats-1:6222, nats://nats-2:6222, nats://nats-3:6222]")

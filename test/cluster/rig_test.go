@@ -72,6 +72,40 @@ func gate(t *testing.T, urls []string, k *keys, user, roles string, o gateway.Op
 	return g
 }
 
+// waitReady polls /readyz until it answers with code and a text.
+func waitReady(t *testing.T, g *gateway.Gateway, code int, text string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), gateway.Patience)
+	defer cancel()
+	tick := time.NewTicker(100 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		got, body := g.Ops("/readyz?verbose")
+		if got == code && strings.Contains(string(body), text) {
+			return
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			t.Fatalf("/readyz answers %d, not %d with %q:\n%s", got, code, text, body)
+		}
+	}
+}
+
+// wantNothingDenied wants that no gateway was refused anything, as it and the servers say.
+func wantNothingDenied(t *testing.T, s *brokertest.Servers, gates ...*gateway.Gateway) {
+	t.Helper()
+	for _, g := range gates {
+		if n := g.Logged(func(e gateway.Entry) bool { return e.Is("msg", "broker: permission denied") }); n > 0 {
+			t.Errorf("%s was denied something %d times", filepath.Base(g.Dir), n)
+			g.DumpLog()
+		}
+	}
+	for _, line := range s.Logged("Violation") {
+		t.Error(line)
+	}
+}
+
 // origin is the market at an address.
 type origin struct {
 	*feed.Market
@@ -149,11 +183,11 @@ func newCrowd(t *testing.T, o *origin, run oracle.Run) *crowd {
 }
 
 // read starts clients of a feed at a gateway and waits until they are connected.
-func (c *crowd) read(g *gateway.Gateway, feedName, path string, n int) {
+func (c *crowd) read(g *gateway.Gateway, feedName string, n int) {
 	c.t.Helper()
 	for range n {
 		r := reader.New(reader.Options{
-			Name: fmt.Sprint("c", len(c.clients)), URL: g.URL("/market/1.0.0" + path), Feed: feedName, Tape: c.origin.Tape(), Facts: c.book.Add,
+			Name: fmt.Sprint("c", len(c.clients)), URL: g.URL("/market/1.0.0" + feedName), Feed: feedName, Tape: c.origin.Tape(), Facts: c.book.Add,
 		})
 		c.clients = append(c.clients, r)
 		c.running.Go(func() { r.Run(c.ctx) })
@@ -185,8 +219,8 @@ func (c *crowd) fault(name string) {
 	c.book.Add(oracle.Fact{Kind: oracle.KindFault, Name: name, Edge: oracle.Begin})
 }
 
-// judge lets everything arrive, ends the clients and wants that no promise was broken.
-func (c *crowd) judge() *oracle.Verdict {
+// judge lets everything arrive, ends the clients and the gateways and wants that no promise was broken.
+func (c *crowd) judge(gates ...*gateway.Gateway) *oracle.Verdict {
 	c.t.Helper()
 	c.origin.Pause()
 	c.origin.Settle()
@@ -197,7 +231,9 @@ func (c *crowd) judge() *oracle.Verdict {
 	}
 	c.stop()
 	c.running.Wait()
-	c.origin.Cut("", true)
+	for _, g := range gates {
+		g.Kill()
+	}
 	c.origin.Close()
 	c.taking.Wait()
 	v, err := c.book.Verdict()

@@ -318,6 +318,24 @@ func isClosed(c <-chan struct{}) bool {
 	}
 }
 
+// Logged returns the lines of all servers' logs that hold text.
+func (s *Servers) Logged(text string) []string {
+	s.t.Helper()
+	var lines []string
+	for _, p := range s.all {
+		log, err := os.ReadFile(filepath.Join(s.dir, p.name+".log"))
+		if err != nil {
+			s.t.Fatalf("brokertest: %v", err)
+		}
+		for line := range strings.Lines(string(log)) {
+			if strings.Contains(line, text) {
+				lines = append(lines, p.name+": "+strings.TrimSpace(line))
+			}
+		}
+	}
+	return lines
+}
+
 // dumpLogs shows the last things that the servers complained of.
 func (s *Servers) dumpLogs() {
 	for _, p := range s.all {
