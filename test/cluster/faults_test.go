@@ -1,6 +1,9 @@
 package cluster
 
 import (
+	"cmp"
+	"os"
+	"strconv"
 	"testing"
 	"time"
 
@@ -12,6 +15,16 @@ import (
 // promised is how long publishing may stand still after the leader of a stream was killed: the servers' election. A test
 // fails only far beyond it, for machines differ.
 const promised = 12 * time.Second
+
+// rounds is how many leaders are killed: SLUICE_CLUSTER_ROUNDS.
+func rounds(t *testing.T) int {
+	t.Helper()
+	n, err := strconv.Atoi(cmp.Or(os.Getenv("SLUICE_CLUSTER_ROUNDS"), "2"))
+	if err != nil {
+		t.Fatalf("SLUICE_CLUSTER_ROUNDS: %v", err)
+	}
+	return n
+}
 
 // TestServersDie takes servers away under load: a leader that hands over, leaders killed at once, and two of three: A24, A25.
 // Clients keep their streams and get every event once and in order.
@@ -36,7 +49,9 @@ func TestServersDie(t *testing.T) {
 	c.fault("step-down")
 	s.StepDown(api)
 	c.awaitMore(100)
-	for range 2 {
+	for range rounds(t) {
+		s.WaitReady()
+		s.WaitCurrent(api)
 		leader := s.Leader(api)
 		c.fault("kill -9 of the stream's leader")
 		killed := time.Now()
@@ -49,8 +64,9 @@ func TestServersDie(t *testing.T) {
 		}
 		c.awaitMore(100)
 		s.Restart(leader)
-		s.WaitReady()
 	}
+	s.WaitReady()
+	s.WaitCurrent(api)
 
 	c.fault("two of three servers gone")
 	s.Kill(0)

@@ -236,17 +236,25 @@ func (s *Servers) WaitReady() {
 	})
 }
 
+// streamInfo is what the servers tell of a stream, as far as we look.
+type streamInfo struct {
+	Cluster struct {
+		Leader   string
+		Replicas []struct {
+			Name    string
+			Current bool
+			Offline bool
+		}
+	}
+}
+
 // Leader is the server that leads the API's stream.
 func (s *Servers) Leader(api string) int {
 	s.t.Helper()
 	leader := -1
 	s.retry("the stream of "+api+" has no leader", func(ctx context.Context) error {
-		answer, err := s.ask(ctx, "$JS.API.STREAM.INFO.EV_"+api, "")
+		info, err := s.info(ctx, api)
 		if err != nil {
-			return err
-		}
-		var info struct{ Cluster struct{ Leader string } }
-		if err := json.Unmarshal(answer, &info); err != nil {
 			return err
 		}
 		for i, p := range s.all {
@@ -258,6 +266,34 @@ func (s *Servers) Leader(api string) int {
 		return fmt.Errorf("leader %q", info.Cluster.Leader)
 	})
 	return leader
+}
+
+// WaitCurrent waits until every replica of the API's stream is there and has all of it.
+func (s *Servers) WaitCurrent(api string) {
+	s.t.Helper()
+	s.retry("the replicas of "+api+" are not current", func(ctx context.Context) error {
+		info, err := s.info(ctx, api)
+		if err != nil {
+			return err
+		}
+		for _, r := range info.Cluster.Replicas {
+			if !r.Current || r.Offline {
+				return fmt.Errorf("%s: current %t, offline %t", r.Name, r.Current, r.Offline)
+			}
+		}
+		if len(info.Cluster.Replicas) != len(s.all)-1 {
+			return fmt.Errorf("%d followers", len(info.Cluster.Replicas))
+		}
+		return nil
+	})
+}
+
+func (s *Servers) info(ctx context.Context, api string) (info streamInfo, err error) {
+	answer, err := s.ask(ctx, "$JS.API.STREAM.INFO.EV_"+api, "")
+	if err == nil {
+		err = json.Unmarshal(answer, &info)
+	}
+	return info, err
 }
 
 // StepDown makes the leader of the API's stream hand over.
