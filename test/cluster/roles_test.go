@@ -60,7 +60,9 @@ func TestRolesApart(t *testing.T) {
 	ca.issue("client")
 	for _, g := range gates {
 		g.Signal(syscall.SIGHUP)
-		g.WaitLog("new certificates", func(e gateway.Entry) bool { return strings.HasPrefix(e["msg"].(string), "broker: login files have changed") })
+		g.WaitLog("new certificates", func(e gateway.Entry) bool {
+			return strings.HasPrefix(e["msg"].(string), "broker: login files have changed")
+		})
 		waitReady(t, g, 200, "[+]broker ok")
 	}
 	c.awaitMore(20)

@@ -69,6 +69,12 @@ func Cluster(t testing.TB, n int, opt ClusterOptions) *Servers {
 		opt.Scheme = "nats"
 	}
 	s := &Servers{t: t, opt: opt, dir: t.TempDir(), exe: ServerProgram(t)}
+	if s.opt.Conf == "" {
+		s.opt.Conf = filepath.Join(s.dir, "plain.conf")
+		if err := os.WriteFile(s.opt.Conf, []byte(plainConf), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
 	for i := range n {
 		s.all = append(s.all, &serverProcess{
 			name: fmt.Sprintf("nats-%d", i+1), addr: freeAddr(t, opt.Host), route: freeAddr(t, opt.Host), monitor: freeAddr(t, opt.Host),
@@ -139,20 +145,13 @@ jetstream {
 func (s *Servers) launch(i int) {
 	s.t.Helper()
 	p := s.all[i]
-	conf := s.opt.Conf
-	if conf == "" {
-		conf = filepath.Join(s.dir, "plain.conf")
-		if err := os.WriteFile(conf, []byte(plainConf), 0o600); err != nil {
-			s.t.Fatal(err)
-		}
-	}
 	host, port, _ := net.SplitHostPort(p.addr)
 	_, monitor, _ := net.SplitHostPort(p.monitor)
 	var routes []string
 	for _, q := range s.all {
 		routes = append(routes, "nats://"+q.route)
 	}
-	args := []string{"-c", conf, "-n", p.name, "-a", host, "-p", port, "-m", monitor,
+	args := []string{"-c", s.opt.Conf, "-n", p.name, "-a", host, "-p", port, "-m", monitor,
 		"-l", filepath.Join(s.dir, p.name+".log")}
 	if len(s.all) > 1 {
 		args = append(args, "--cluster_name", "sluice", "--cluster", "nats://"+p.route, "--routes", strings.Join(routes, ","))
@@ -197,6 +196,58 @@ func (s *Servers) Open(cfg broker.Config) *broker.Node {
 		_ = n.Close(context.Background()) //nolint:errcheck // its servers may be stopped
 	})
 	return n
+}
+
+// As is the same servers for a subtest: what it opens ends with it, and fails it.
+func (s *Servers) As(t testing.TB) *Servers {
+	sub := *s
+	sub.t = t
+	return &sub
+}
+
+// Join connects a node with faults; each of its connections goes to any server that
+// answers. Save, RestoreOld, Stop and Restart are not for it.
+func (s *Servers) Join(profile string) *Node {
+	s.t.Helper()
+	n := &Node{t: s.t, cfg: broker.Config{Name: "test", Durability: profile}, specs: &specs{m: map[string]broker.StreamSpec{}}}
+	n.server = &switchable{away: s.dial}
+	n.Node = n.open("")
+	n.waitUp()
+	return n
+}
+
+// dial connects to a server, any at first, then the others.
+func (s *Servers) dial() (net.Conn, error) {
+	var last error
+	for _, i := range rand.Perm(len(s.all)) {
+		c, err := net.DialTimeout("tcp", s.all[i].addr, time.Second)
+		if err == nil {
+			return c, nil
+		}
+		last = err
+	}
+	return nil, last
+}
+
+// Clear deletes every stream and bucket.
+func (s *Servers) Clear() {
+	s.t.Helper()
+	s.retry("streams are not deleted", func(ctx context.Context) error {
+		answer, err := s.ask(ctx, "$JS.API.STREAM.NAMES", "")
+		if err != nil {
+			return err
+		}
+		var names struct{ Streams []string }
+		if err := json.Unmarshal(answer, &names); err != nil {
+			return err
+		}
+		for _, name := range names.Streams {
+			if _, err := s.ask(ctx, "$JS.API.STREAM.DELETE."+name, ""); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
 }
 
 // Restart starts server i again on its store.
