@@ -119,3 +119,52 @@ func TestWrongUser(t *testing.T) {
 		}
 	}
 }
+
+// TestUnfitDurability asks for what the settings or the connected server cannot give: check-config and serve say why and end
+// with 78, and the definition's own durability counts.
+func TestUnfitDurability(t *testing.T) {
+	t.Parallel()
+	k := newKeys(t)
+	s := startServers(t, 1, k, "single.conf")
+	o := newOrigin(t, feed.Options{Rate: 20})
+	asks := func(durability string) map[string]string {
+		apis := o.apis()
+		apis["market.yaml"] += "  durability: " + durability + "\n"
+		return apis
+	}
+	for _, c := range []struct {
+		name  string
+		apis  map[string]string
+		env   []string // over those of a gateway of the servers
+		check string   // what check-config says, "" = nothing is wrong with the settings
+		serve string
+	}{
+		{"cluster on one server", o.apis(), nil, "", "this is one alone"},
+		{"an API's cluster on one server", asks("cluster"), []string{"SLUICE_BROKER_DURABILITY=power"}, "", "this is one alone"},
+		{"an API's cluster in process", asks("cluster"), embedded, "the embedded broker has no replicas", "the embedded broker has no replicas"},
+		{"an API's power in process", asks("power"), embedded, "syncs all its streams alike, and is set to process", "syncs all its streams alike"},
+		{"an unknown durability", asks("raid"), embedded, "must be one of memory, process, power, cluster", "must be one of"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			g := gate(t, s.URLs(), k, "core", "control,ingest", gateway.Options{APIs: c.apis, Env: c.env})
+			code, out := g.Run("check-config", filepath.Join(g.Dir, "sluice.yaml"), "--apis", filepath.Join(g.Dir, "apis"))
+			if want := map[bool]int{true: 0, false: 78}[c.check == ""]; code != want || !strings.Contains(out, c.check) {
+				t.Errorf("check-config: exit code %d, want %d and %q: %s", code, want, c.check, out)
+			}
+			if c.check == "" && !strings.Contains(out, "it must be always") {
+				t.Errorf("check-config does not warn that sync_interval cannot be confirmed: %s", out)
+			}
+			g.Spawn()
+			if code := g.Wait(); code != 78 || g.Logged(func(e gateway.Entry) bool {
+				text, _ := e["text"].(string)
+				return strings.Contains(text, c.serve)
+			}) == 0 {
+				t.Errorf("serve: exit code %d, want 78 and %q", code, c.serve)
+				g.DumpLog()
+			}
+		})
+	}
+}
+
+// embedded are settings of a gateway whose broker is in its process.
+var embedded = []string{"SLUICE_BROKER_URLS=", "SLUICE_BROKER_CREDENTIALS=", "SLUICE_BROKER_DURABILITY=process"}
