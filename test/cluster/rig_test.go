@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -58,11 +59,14 @@ func startServers(t *testing.T, n int, k *keys, conf string) *brokertest.Servers
 	})
 }
 
+// nodes counts the gateways: their names differ, though they share a host.
+var nodes atomic.Int64
+
 // gate prepares a gateway of some roles that logs in as a user.
 func gate(t *testing.T, urls []string, k *keys, user, roles string, o gateway.Options) *gateway.Gateway {
 	t.Helper()
 	o.Env = append([]string{
-		"SLUICE_ROLES=" + roles, "SLUICE_BROKER_URLS=" + strings.Join(urls, ","), "SLUICE_BROKER_CREDENTIALS=" + k.file[user],
+		fmt.Sprintf("SLUICE_NODE=%s-%d", user, nodes.Add(1)), "SLUICE_ROLES=" + roles, "SLUICE_BROKER_URLS=" + strings.Join(urls, ","), "SLUICE_BROKER_CREDENTIALS=" + k.file[user],
 		"SLUICE_UPSTREAM_ALLOW_CIDRS=127.0.0.0/8", "SLUICE_BROKER_DURABILITY=cluster",
 	}, o.Env...)
 	g := gateway.New(t, o)
