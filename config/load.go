@@ -1,13 +1,16 @@
 package config
 
 import (
+	"bytes"
 	"cmp"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"maps"
 	"os"
 	"reflect"
+	"regexp"
 	"runtime"
 	"slices"
 	"strings"
@@ -56,6 +59,7 @@ func Load(file string, env []string, overrides map[string]string) (Config, []War
 	l.errs = append(l.errs, v.errs.Beside(l.errs)...) // a value that could not be read keeps its default: not its fault
 	l.contradictions()
 	l.certificate()
+	l.brokerFiles()
 	if err := l.errs.Err(); err != nil {
 		return Config{}, nil, err
 	}
@@ -206,7 +210,8 @@ func (l *loader) contradictions() {
 	if len(l.cfg.Broker.URLs) > 0 {
 		return
 	}
-	for _, path := range []string{"broker.credentials", "broker.ca"} {
+	for _, path := range []string{"broker.credentials", "broker.user", "broker.password", "broker.passwordFile",
+		"broker.tls.ca", "broker.tls.cert", "broker.tls.key", "broker.tls.serverName"} {
 		if l.isSet(path) && l.where(path) != "" && l.value(path) != "" {
 			l.errs = append(l.errs, l.at(path, "is for broker.urls, which is empty", ""))
 		}
@@ -233,12 +238,60 @@ func (l *loader) certificate() {
 	}
 }
 
+// brokerFiles checks the files for connecting to the broker, so that check-config finds a wrong one before a connection does.
+func (l *loader) brokerFiles() {
+	b := l.cfg.Broker
+	if b.Embedded() {
+		return // they are for servers elsewhere
+	}
+	if b.TLS.CA != "" {
+		if text, ok := l.read("broker.tls.ca", b.TLS.CA); ok && !x509.NewCertPool().AppendCertsFromPEM(text) {
+			l.errs = append(l.errs, l.at("broker.tls.ca", b.TLS.CA+" holds no certificate in PEM", ""))
+		}
+	}
+	if b.TLS.Cert != "" && b.TLS.Key != "" {
+		if _, err := tls.LoadX509KeyPair(b.TLS.Cert, b.TLS.Key); err != nil {
+			l.errs = append(l.errs, l.at("broker.tls.cert", "cannot be used with broker.tls.key: "+err.Error(), ""))
+		}
+	}
+	if b.Credentials != "" {
+		if text, ok := l.read("broker.credentials", b.Credentials); ok && !looksLikeCredentials.Match(text) {
+			l.errs = append(l.errs, l.at("broker.credentials", b.Credentials+" is neither a NATS .creds file nor the seed of a user's nkey (SU…)", ""))
+		}
+	}
+	if b.PasswordFile != "" {
+		if text, ok := l.read("broker.passwordFile", b.PasswordFile); ok && len(bytes.TrimSpace(text)) == 0 {
+			l.errs = append(l.errs, l.at("broker.passwordFile", b.PasswordFile+" is empty", ""))
+		}
+	}
+}
+
+// looksLikeCredentials finds the seed of a user's nkey, which both kinds of file hold. Connecting checks it to the last letter.
+var looksLikeCredentials = regexp.MustCompile(`(?m)^SU[A-Z2-7]{56}\s*$`)
+
+// read reads a small file that the setting of path names, or notes why it cannot.
+func (l *loader) read(path, name string) ([]byte, bool) {
+	st, err := os.Stat(name)
+	if err == nil && st.Size() > maxFileBytes {
+		err = fmt.Errorf("%s is larger than %d bytes", name, maxFileBytes)
+	}
+	var text []byte
+	if err == nil {
+		text, err = os.ReadFile(name)
+	}
+	if err != nil {
+		l.errs = append(l.errs, l.at(path, "cannot be read: "+err.Error(), ""))
+	}
+	return text, err == nil
+}
+
 // warn collects what is allowed but deserves a look.
 func (l *loader) warn() {
 	add := func(path, message string) {
 		l.warnings = append(l.warnings, Warning{Where: l.where(path), Message: message})
 	}
-	for path, file := range map[string]string{"edge.https.key": l.cfg.Edge.HTTPS.Key, "broker.credentials": l.cfg.Broker.Credentials} {
+	for path, file := range map[string]string{"edge.https.key": l.cfg.Edge.HTTPS.Key, "broker.credentials": l.cfg.Broker.Credentials,
+		"broker.passwordFile": l.cfg.Broker.PasswordFile, "broker.tls.key": l.cfg.Broker.TLS.Key} {
 		if file == "" || runtime.GOOS == "windows" {
 			continue
 		}
@@ -251,10 +304,12 @@ func (l *loader) warn() {
 			add("upstream.allowCIDRs", fmt.Sprintf("%s lets every API definition reach every address, cloud metadata included", p))
 		}
 	}
-	for _, u := range l.cfg.Broker.URLs {
-		if strings.Contains(u, "@") {
-			add("broker.urls", "a password in an address ends up in process lists; use broker.credentials")
-		}
+	if l.doc != nil && l.from["broker.password"] == "" && l.cfg.Broker.Password != "" {
+		add("broker.password", "a password in a settings file is easily copied; use broker.passwordFile or "+setting{path: "broker.password"}.env())
+	}
+	if !l.cfg.Broker.Embedded() && l.cfg.Broker.Durability != DurabilityMemory {
+		add("broker.durability", fmt.Sprintf("%s rests on sync_interval of the NATS servers, which cannot be asked for from here: it must be %s",
+			l.cfg.Broker.Durability, map[bool]string{true: "1s or less", false: "always"}[l.cfg.Broker.Durability == DurabilityProcess]))
 	}
 	if l.cfg.Edge.HTTPS.DevTLS {
 		add("edge.https.devTLS", "a self-signed certificate is for development; clients must be told to accept it")

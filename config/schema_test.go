@@ -66,10 +66,12 @@ func enum[T ~string](forms map[reflect.Type]string, values ...T) {
 // writtenForms are the schemas of types that documents write differently from what their Go type shows.
 func writtenForms() map[reflect.Type]string {
 	f := map[reflect.Type]string{
-		reflect.TypeFor[time.Duration](): `{"anyOf":[{"type":"string","pattern":"^[0-9].*$"},{"const":0}],"examples":["30s"]}`,
-		reflect.TypeFor[doc.Bytes]():     `{"anyOf":[{"type":"string","pattern":"^[0-9]+ ?([kKMGT]i?B|B)?$"},{"type":"integer"}],"examples":["64KiB"]}`,
-		reflect.TypeFor[doc.Ratio]():     `{"anyOf":[{"type":"string","pattern":"^[0-9.]+%?$"},{"type":"number"}],"examples":["20%"]}`,
-		reflect.TypeFor[netip.Prefix]():  `{"type":"string","examples":["10.0.0.0/8"]}`,
+		reflect.TypeFor[time.Duration]():     `{"anyOf":[{"type":"string","pattern":"^[0-9].*$"},{"const":0}],"examples":["30s"]}`,
+		reflect.TypeFor[doc.Bytes]():         `{"anyOf":[{"type":"string","pattern":"^[0-9]+ ?([kKMGT]i?B|B)?$"},{"type":"integer"}],"examples":["64KiB"]}`,
+		reflect.TypeFor[doc.Ratio]():         `{"anyOf":[{"type":"string","pattern":"^[0-9.]+%?$"},{"type":"number"}],"examples":["20%"]}`,
+		reflect.TypeFor[config.TLSVersion](): `{"enum":["1.2","1.3",1.2,1.3]}`,
+		reflect.TypeFor[config.Secret]():     `{"type":"string"}`,
+		reflect.TypeFor[netip.Prefix]():      `{"type":"string","examples":["10.0.0.0/8"]}`,
 		reflect.TypeFor[catalog.Start](): `{"anyOf":[{"enum":["live","earliest"]},{"type":"object","properties":{"last":` +
 			`{"type":"integer","minimum":1,"maximum":1000}},"required":["last"],"additionalProperties":false}]}`,
 	}
@@ -77,7 +79,7 @@ func writtenForms() map[reflect.Type]string {
 	enum(f, config.FramingIdentity, config.FramingChunked)
 	enum(f, config.ShedAuto, config.ShedSSE, config.ShedStatus)
 	enum(f, config.SlowDrop, config.SlowBacklog, config.SlowLatest)
-	enum(f, config.DurabilityMemory, config.DurabilityProcess, config.DurabilityPower)
+	enum(f, config.DurabilityMemory, config.DurabilityProcess, config.DurabilityPower, config.DurabilityCluster)
 	enum(f, catalog.StateCreated, catalog.StatePrototyped, catalog.StatePublished, catalog.StateBlocked, catalog.StateDeprecated,
 		catalog.StateRetired)
 	enum(f, catalog.TransportHTTP, catalog.TransportHTTPS)

@@ -165,12 +165,40 @@ func (v *validator) upstream(u *Upstream) {
 
 func (v *validator) broker(b *Broker) {
 	for i, raw := range b.URLs {
+		path := fmt.Sprintf("broker.urls[%d]", i)
 		u, err := url.Parse(raw)
-		if err != nil || u.Host == "" || u.Scheme != "nats" && u.Scheme != "tls" {
-			v.fail(fmt.Sprintf("broker.urls[%d]", i), "must be an address such as nats://host:4222 or tls://host:4222")
+		switch {
+		case err != nil || u.Hostname() == "" || u.Scheme != "nats" && u.Scheme != "tls":
+			v.fail(path, "must be an address such as nats://host:4222 or tls://host:4222")
+		case u.User != nil:
+			v.fail(path, "must not hold a user or a password: use broker.credentials, or broker.user with broker.passwordFile")
 		}
 	}
-	v.oneOf("broker.durability", string(b.Durability), string(DurabilityMemory), string(DurabilityProcess), string(DurabilityPower))
+	if b.Credentials != "" && b.User != "" {
+		v.fail("broker.user", "cannot be used with broker.credentials: a server takes one of them")
+	}
+	switch hasPassword := b.Password != "" || b.PasswordFile != ""; {
+	case b.User == "" && b.Password != "":
+		v.fail("broker.password", "needs broker.user")
+	case b.User == "" && b.PasswordFile != "":
+		v.fail("broker.passwordFile", "needs broker.user")
+	case b.User != "" && !hasPassword:
+		v.fail("broker.user", "needs broker.passwordFile or broker.password")
+	case b.Password != "" && b.PasswordFile != "":
+		v.fail("broker.passwordFile", "cannot be used with broker.password")
+	}
+	if b.TLS.Cert != "" && b.TLS.Key == "" {
+		v.fail("broker.tls.cert", "needs broker.tls.key")
+	}
+	if b.TLS.Key != "" && b.TLS.Cert == "" {
+		v.fail("broker.tls.key", "needs broker.tls.cert")
+	}
+	v.oneOf("broker.tls.minVersion", string(b.TLS.MinVersion), string(TLS12), string(TLS13))
+	v.oneOf("broker.durability", string(b.Durability), string(DurabilityMemory), string(DurabilityProcess), string(DurabilityPower),
+		string(DurabilityCluster))
+	if b.Durability == DurabilityCluster && b.Embedded() {
+		v.fail("broker.durability", "cluster needs broker.urls of three NATS servers or more: the embedded one has no replicas")
+	}
 	v.bytes("broker.store.maxMemory", b.Store.MaxMemory, 16*MiB, doc.TiB)
 	v.bytes("broker.store.maxBytes", b.Store.MaxBytes, 64*MiB, 1024*doc.TiB)
 }

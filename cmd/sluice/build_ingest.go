@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"fmt"
 	"os"
 	"time"
 
@@ -56,14 +55,13 @@ func (p *process) handOver() {
 	}
 }
 
+// ownBucket says which node runs which feed. Role control makes it; until then feeds wait.
+const ownBucket = "own"
+
 // buildIngest makes and starts the part that reads upstreams.
-func (p *process) buildIngest(ctx context.Context) error {
-	own, err := p.broker.Admin().Bucket(ctx, "own", 1)
-	if err != nil {
-		return withCode(exitFailed, fmt.Errorf("bucket own: %w", err))
-	}
+func (p *process) buildIngest(context.Context) error {
 	sup, err := ingest.New(p.cfg.Ingest, p.cfg.Upstream, ingest.Deps{
-		Node: nodeName(p.cfg), Boot: p.boot, Members: p.members, Catalog: p.store, Writer: p.broker.Writer(), Bus: p.broker.Bus(), Own: own,
+		Node: nodeName(p.cfg), Boot: p.boot, Members: p.members, Catalog: p.store, Writer: p.broker.Writer(), Bus: p.broker.Bus(), Own: p.broker.Bucket(ownBucket),
 		Guard:   p.guard,
 		Product: "sluice/" + version.Read().Version, Log: p.log, Metrics: p.reg,
 	})

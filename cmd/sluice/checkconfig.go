@@ -26,6 +26,9 @@ func newCheckConfig(e env) *cobra.Command {
 			for _, w := range warnings {
 				fmt.Fprintf(e.stderr, "warning: %s\n", w)
 			}
+			if err := brokerConfig(cfg).CheckFiles(); err != nil {
+				return withCode(exitInvalid, err)
+			}
 			apis := 0
 			if cfg.Catalog.APIs != "" {
 				store, err := catalog.OpenDir(cfg.Catalog.APIs, catalogOptions(cfg, newGuard(cfg)))
@@ -34,6 +37,9 @@ func newCheckConfig(e env) *cobra.Command {
 				}
 				for _, w := range store.Snapshot().Warnings() {
 					fmt.Fprintf(e.stderr, "warning: %s\n", w)
+				}
+				if err := checkDurability(cfg, store.Snapshot()); err != nil {
+					return withCode(exitInvalid, err)
 				}
 				apis = len(store.Snapshot().APIs())
 			}

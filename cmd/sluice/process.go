@@ -2,12 +2,10 @@ package main
 
 import (
 	"context"
-	"fmt"
 	"log/slog"
 	"math/rand/v2"
 	"net"
 	"os"
-	"path/filepath"
 	"runtime"
 	"strconv"
 	"sync/atomic"
@@ -137,34 +135,5 @@ func (p *process) buildOps(ctx context.Context) error {
 	p.opsAt = ops.Addr()
 	p.guardListeners()
 	p.stopOps = p.group.start("ops listener", ops.Run)
-	return nil
-}
-
-// buildBroker connects to the broker, or starts the embedded one.
-func (p *process) buildBroker(ctx context.Context) error {
-	b := p.cfg.Broker
-	tlsConf, err := brokerTLS(b)
-	if err != nil {
-		return withCode(exitInvalid, err)
-	}
-	node, err := broker.Open(ctx, broker.Config{
-		Dir: filepath.Join(p.cfg.Data, "nats"), URLs: b.URLs, CredsFile: b.Credentials, TLS: tlsConf,
-		Durability: string(b.Durability), MaxMemory: int64(b.Store.MaxMemory), MaxStore: int64(b.Store.MaxBytes),
-		MaxEvent: int(p.cfg.Upstream.MaxEvent),
-	}, p.log, p.reg)
-	if err != nil {
-		return withCode(exitFailed, fmt.Errorf("broker: %w", err))
-	}
-	p.broker = node
-	p.health.Ready("broker", func() (obs.Grade, string) {
-		l := node.Link()
-		switch {
-		case l.Up:
-			return obs.OK, ""
-		case time.Since(l.Since) < 10*time.Second:
-			return obs.Degraded, "link lost: " + l.Why
-		}
-		return obs.Failed, "link lost since " + l.Since.Format(time.RFC3339) + ": " + l.Why
-	})
 	return nil
 }

@@ -25,7 +25,7 @@ func newServe(e env) *cobra.Command {
 		Use:   "serve",
 		Short: "Run the gateway",
 		Long: "serve runs the roles of this process: edge, ingest and control in one by default, with NATS JetStream embedded.\n" +
-			"SIGTERM drains and ends with 0, a second one ends at once; SIGHUP reads definitions and certificates again.",
+			"SIGTERM drains and ends with 0, a second one ends at once; SIGHUP reads definitions, certificates and the broker's login files again.",
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			cfg, warnings, err := loadSettings(c, e, "")
@@ -148,6 +148,9 @@ func (p *process) reload(ctx context.Context) {
 	}
 	if p.edge != nil {
 		p.edge.Reload()
+	}
+	if err := p.broker.Reload(); err != nil {
+		p.log.Error("login files of the broker not reloaded: its connections stay as they are", "error", err)
 	}
 	_, _ = daemon.SdNotify(false, daemon.SdNotifyReady)
 }

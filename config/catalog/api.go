@@ -146,6 +146,10 @@ type Spec struct {
 	Client Client `json:"client,omitempty"`
 	// Retention is what the API keeps for returning clients.
 	Retention Retention `json:"retention,omitempty"`
+	// Durability names the faults that may lose what is kept: memory, process, power or cluster, as the process setting
+	// broker.durability explains. Default: that setting. Between memory and the others it cannot be changed once events are
+	// stored.
+	Durability config.Durability `json:"durability,omitempty"`
 	// Limits bound what the API may take.
 	Limits Limits `json:"limits,omitempty"`
 	// EdgeGroups are at most 16 names of edges that serve the API. Default [default].

@@ -224,6 +224,9 @@ func (c *checker) lists() {
 	}
 	c.retention("/spec/retention", s.Retention)
 	c.bytes("/spec/retention/maxBytes", s.Retention.MaxBytes, config.MiB, 100*config.GiB)
+	if s.Durability != "" {
+		oneOf(c, "/spec/durability", s.Durability, config.DurabilityMemory, config.DurabilityProcess, config.DurabilityPower, config.DurabilityCluster)
+	}
 	c.number("/spec/limits/maxFeeds", s.Limits.MaxFeeds, 1, 100_000)
 	if s.Limits.MaxClients < 0 || s.Limits.MaxClients > 10_000_000 {
 		c.value("/spec/limits/maxClients", "must be between 0 and 10000000")

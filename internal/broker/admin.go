@@ -22,6 +22,8 @@ const (
 	maxConsumers     = 32 // we use none; a bound on somebody's leak
 	createTries      = 100
 	adminTimeout     = 10 * time.Second
+	clusterReplicas  = 3
+	leastMinor       = 12 // of NATS server 2: atomic batches
 )
 
 func streamName(api string) string { return "EV_" + api }
@@ -77,7 +79,7 @@ func streamConfig(s StreamSpec, cfg Config, now time.Time) jetstream.StreamConfi
 		c.MaxBytes = min(c.MaxBytes, cfg.MaxMemory/4)
 	}
 	if profile == ProfileCluster {
-		c.Replicas = 3
+		c.Replicas = clusterReplicas
 	}
 	c.Metadata[metaMaxBytes] = strconv.FormatInt(c.MaxBytes, 10)
 	return c
@@ -101,7 +103,9 @@ func updatedConfig(old, want jetstream.StreamConfig) jetstream.StreamConfig {
 		c.MaxBytes = want.MaxBytes
 	}
 	c.RePublish, c.AllowDirect, c.AllowAtomicPublish = want.RePublish, true, true
+	c.Replicas = want.Replicas
 	c.Metadata = maps.Clone(old.Metadata)
+	c.Metadata[metaProfile] = want.Metadata[metaProfile]
 	c.Metadata[metaAPI], c.Metadata[metaMaxBytes] = want.Metadata[metaAPI], want.Metadata[metaMaxBytes]
 	return c
 }
@@ -114,6 +118,9 @@ func (a *admin) EnsureStream(ctx context.Context, s StreamSpec) error {
 	ctx, cancel := withTimeout(ctx, adminTimeout)
 	defer cancel()
 	want := streamConfig(s, a.cfg, a.cfg.Now())
+	if err := a.fit(want.Metadata[metaProfile]); err != nil {
+		return fmt.Errorf("stream of %s: %w", s.API, err)
+	}
 	old, err := a.js.Stream(ctx, want.Name)
 	if errors.Is(err, jetstream.ErrStreamNotFound) {
 		return a.create(ctx, s.API, want)
@@ -142,7 +149,7 @@ func (a *admin) create(ctx context.Context, api string, want jetstream.StreamCon
 				continue
 			}
 		}
-		return fmt.Errorf("stream of %s: create: %w", api, err)
+		return fmt.Errorf("stream of %s: create: %w", api, unfit(want, err))
 	}
 	a.info.drop(api)
 	if want.MaxBytes != asked {
@@ -157,9 +164,11 @@ func (a *admin) update(ctx context.Context, api string, old, want jetstream.Stre
 	if old.Metadata[metaLayout] != want.Metadata[metaLayout] || old.Metadata[metaMap] != want.Metadata[metaMap] {
 		return fmt.Errorf("stream of %s: %w: not made by this version", api, ErrRefused)
 	}
-	if was := old.Metadata[metaProfile]; was != want.Metadata[metaProfile] {
-		a.node.log.Warn("a stream's durability cannot be changed: it stays as it was made",
-			"api", api, "durable", was, "asked", want.Metadata[metaProfile])
+	was, asked := old.Metadata[metaProfile], want.Metadata[metaProfile]
+	if old.Storage != want.Storage {
+		return fmt.Errorf("stream of %s: %w: it was made with durability %s, and a broker cannot move it between memory and disk: "+
+			"set durability %s again, or delete stream %s (what it keeps for returning clients is lost) to have it made with %s",
+			api, ErrUnfit, was, was, old.Name, asked)
 	}
 	c := updatedConfig(old, want)
 	if reflect.DeepEqual(c, old) {
@@ -173,11 +182,41 @@ func (a *admin) update(ctx context.Context, api string, old, want jetstream.Stre
 		_, err = a.js.UpdateStream(ctx, c)
 	}
 	if err != nil {
-		return fmt.Errorf("stream of %s: update: %w", api, adminError(err))
+		return fmt.Errorf("stream of %s: update: %w", api, unfit(c, adminError(err)))
 	}
 	a.info.drop(api)
-	a.node.log.Info("stream updated", "api", api)
+	a.node.log.Info("stream updated", "api", api, "durable", asked, "replicas", c.Replicas)
 	return nil
+}
+
+// fit says why this broker cannot keep streams of a profile; nil if nothing is known
+// against it.
+func (a *admin) fit(profile string) error {
+	if err := a.cfg.Honours(profile); err != nil {
+		return err
+	}
+	v := a.js.Conn().ConnectedServerVersion()
+	var major, minor int
+	if _, err := fmt.Sscanf(v, "%d.%d", &major, &minor); err == nil && (major < 2 || major == 2 && minor < leastMinor) {
+		return fmt.Errorf("NATS server %s: %w: it knows no atomic batches; 2.%d or later does", v, ErrUnfit, leastMinor)
+	}
+	return nil
+}
+
+// unfit makes the broker's refusal of replicas ours.
+func unfit(c jetstream.StreamConfig, err error) error {
+	var js *jsError
+	if !errors.As(err, &js) {
+		return err
+	}
+	switch js.ErrCode {
+	case codeNoReplicas:
+		return fmt.Errorf("durability %s: %w: it needs %d NATS servers that form a cluster, and this is one alone: %w",
+			c.Metadata[metaProfile], ErrUnfit, c.Replicas, js)
+	case codeNoPeers: // so it is, too, while a cluster forms
+		return fmt.Errorf("durability %s: fewer than %d NATS servers of the cluster have room for it: %w", c.Metadata[metaProfile], c.Replicas, js)
+	}
+	return err
 }
 
 // DeleteStream implements Admin.

@@ -163,8 +163,10 @@ func TestBadConfig(t *testing.T) {
 		"event over the cap":  {Dir: "x", MaxEvent: 3 << 20},
 		"no window":           {Dir: "x", Window: -1},
 		"queue of one":        {Dir: "x", LiveQueue: 1},
-		"missing credentials": {URLs: []string{"nats://127.0.0.1:1"}, CredsFile: "does-not-exist"},
-		"missing seed":        {URLs: []string{"nats://127.0.0.1:1"}, NKeyFile: "does-not-exist"},
+		"missing credentials": {URLs: []string{"nats://127.0.0.1:1"}, Login: Login{File: "does-not-exist"}},
+		"missing password":    {URLs: []string{"nats://127.0.0.1:1"}, Login: Login{User: "u", PasswordFile: "does-not-exist"}},
+		"missing authorities": {URLs: []string{"nats://127.0.0.1:1"}, TLS: TLS{CA: "does-not-exist"}},
+		"missing certificate": {URLs: []string{"nats://127.0.0.1:1"}, TLS: TLS{Cert: "does-not-exist"}},
 	} {
 		if n, err := Open(t.Context(), c, slog.New(slog.DiscardHandler), nil); err == nil {
 			t.Errorf("%s: accepted", name)

@@ -97,8 +97,9 @@ var (
 	ErrStoreFull      = errors.New("store full")
 	ErrDenied         = errors.New("permission denied")
 	ErrNotFound       = errors.New("not found")
-	ErrConflict       = errors.New("revision conflict") // Bucket: compare-and-set failed
-	ErrRefused        = errors.New("commit refused")    // malformed or a wrong stream configuration: our bug
+	ErrConflict       = errors.New("revision conflict")       // Bucket: compare-and-set failed
+	ErrUnfit          = errors.New("broker cannot honour it") // a durability profile; the text says why and what to do
+	ErrRefused        = errors.New("commit refused")          // malformed or a wrong stream configuration: our bug
 )
 
 // FencedError says that the feed's last sequence is not the one the writer
@@ -329,6 +330,8 @@ type StreamState struct {
 // Admin creates, updates and deletes what is stored. Only the control role calls it.
 type Admin interface {
 	// EnsureStream creates the API's stream or updates it to s; calling again is cheap.
+	// ErrUnfit says that this broker cannot keep s.Durable, or not without losing what is
+	// stored.
 	EnsureStream(ctx context.Context, s StreamSpec) error
 	DeleteStream(ctx context.Context, api string) error
 	PurgeFeed(ctx context.Context, f FeedID) error
@@ -341,5 +344,6 @@ type Admin interface {
 type Link struct {
 	Up    bool
 	Since time.Time
-	Why   string
+	Why   string // of a link that is down: the last error, by connection
+	Never bool   // it has not been up yet
 }

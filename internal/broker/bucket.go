@@ -23,23 +23,25 @@ const (
 type bucket struct {
 	name  string
 	admin *admin
-	kv    jetstream.KeyValue
 }
 
 // Bucket implements Admin.
 func (a *admin) Bucket(ctx context.Context, name string, history uint8) (Bucket, error) {
 	ctx, cancel := withTimeout(ctx, adminTimeout)
 	defer cancel()
-	kv, err := a.js.KeyValue(ctx, name)
-	if errors.Is(err, jetstream.ErrBucketNotFound) {
-		if err = a.createBucket(ctx, name, history); err == nil {
-			kv, err = a.js.KeyValue(ctx, name)
-		}
+	s, err := a.js.Stream(ctx, "KV_"+name)
+	switch {
+	case errors.Is(err, jetstream.ErrStreamNotFound):
+		err = a.createBucket(ctx, name, history)
+	case err == nil && a.cfg.Durability == ProfileCluster && s.CachedInfo().Config.Replicas < clusterReplicas:
+		c := s.CachedInfo().Config // made before there was a cluster
+		c.Replicas = clusterReplicas
+		_, err = a.js.UpdateStream(ctx, c)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("bucket %s: %w", name, adminError(err))
 	}
-	return &bucket{name: name, admin: a, kv: kv}, nil
+	return &bucket{name: name, admin: a}, nil
 }
 
 // createBucket makes the stream of a bucket by hand: revisions must only grow, even
@@ -63,16 +65,25 @@ func (a *admin) createBucket(ctx context.Context, name string, history uint8) er
 		DenyDelete:        true,
 		FirstSeq:          uint64(a.cfg.Now().UnixMicro()),
 	}
-	if a.cfg.Durability == ProfileCluster {
-		c.Replicas = 3
+	// What the nodes agree on is kept by as many servers as can: the setting is about events.
+	if !a.cfg.embedded() {
+		c.Replicas = clusterReplicas
 	}
 	_, err := a.js.CreateStream(ctx, c)
 	var api *jetstream.APIError
+	if errors.As(err, &api) && api.ErrorCode == codeNoReplicas && a.cfg.Durability != ProfileCluster {
+		c.Replicas = 1
+		_, err = a.js.CreateStream(ctx, c)
+	}
 	if errors.As(err, &api) && api.ErrorCode == codeStreamExists {
 		return nil // another node was faster
 	}
 	return err
 }
+
+// Bucket returns a bucket without asking the broker for it: until Admin.Bucket has made
+// it, its calls answer errors that tell to try again.
+func (n *Node) Bucket(name string) Bucket { return &bucket{name: name, admin: n.admin} }
 
 func (b *bucket) subject(key string) string { return "$KV." + b.name + "." + key }
 
@@ -175,7 +186,11 @@ func (b *bucket) ask(ctx context.Context, subject string, h nats.Header, body []
 func (b *bucket) Watch(ctx context.Context, pattern string) (<-chan Entry, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	done := b.admin.addWatch(cancel)
-	w, err := b.kv.Watch(ctx, pattern)
+	kv, err := b.admin.js.KeyValue(ctx, b.name)
+	var w jetstream.KeyWatcher
+	if err == nil {
+		w, err = kv.Watch(ctx, pattern)
+	}
 	if err != nil {
 		done()
 		return nil, fmt.Errorf("bucket %s: watch %q: %w", b.name, pattern, adminError(err))

@@ -37,6 +37,8 @@ const (
 	codeNoResources    = 10023
 	codeResources      = 10002
 	codeStreamOffline  = 10118
+	codeNoReplicas     = 10074 // replicas asked of a server without cluster
+	codeNoPeers        = 10005 // too few servers for the replicas
 )
 
 // jsError is the error part of a JetStream answer.
@@ -59,7 +61,7 @@ func (e *jsError) Unwrap() error {
 		return ErrNoStream
 	case codeNoMessage:
 		return ErrNotFound
-	case codeNotAvailable, codeNoLeader, codeNotEnabled, codeNotEnabledAcct, codeStreamOffline:
+	case codeNotAvailable, codeNoLeader, codeNotEnabled, codeNotEnabledAcct, codeStreamOffline, codeNoPeers:
 		return ErrUnavailable
 	case codeTooLarge, codeHdrTooLarge:
 		return ErrTooLarge

@@ -1,7 +1,6 @@
 package broker
 
 import (
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
@@ -25,12 +24,12 @@ type Config struct {
 	URLs []string
 	// Name of this node in the broker's logs and of the embedded server. Default "sluice".
 	Name string
-	// CredsFile is a NATS credentials file for URLs. Default none.
-	CredsFile string
-	// NKeyFile is an nkey seed file for URLs. Default none.
-	NKeyFile string
-	// TLS for URLs. Default: as the URL's scheme says, with the system's authorities.
-	TLS *tls.Config
+	// Inbox is the first token of the subjects on which answers come, so that servers can
+	// permit it per role. Default "_INBOX".
+	Inbox string
+	// Login and TLS are for URLs.
+	Login Login
+	TLS   TLS
 	// Durability is the profile of streams whose StreamSpec names none. Default process.
 	Durability string
 	// MaxMemory and MaxStore bound what the embedded broker keeps. Default 1 GiB, 50 GiB.
@@ -70,6 +69,9 @@ func (c Config) withDefaults() (Config, error) {
 	if c.Name == "" {
 		c.Name = "sluice"
 	}
+	if c.Inbox == "" {
+		c.Inbox = "_INBOX"
+	}
 	if c.Durability == "" {
 		c.Durability = ProfileProcess
 	}
@@ -101,8 +103,10 @@ func (c Config) check() error {
 	if c.embedded() && c.Dir == "" && c.Durability != ProfileMemory {
 		return errors.New("broker: the embedded broker needs a data folder")
 	}
-	if c.embedded() && c.Durability == ProfileCluster {
-		return errors.New("broker: durability cluster needs external brokers")
+	if c.Durability == ProfileCluster {
+		if err := c.Honours(c.Durability); err != nil {
+			return fmt.Errorf("broker: %w", err)
+		}
 	}
 	if c.MaxEvent < 1 || c.MaxEvent > maxPayload-headerReserve {
 		return fmt.Errorf("broker: largest event %d is not within 1 and %d bytes", c.MaxEvent, maxPayload-headerReserve)
@@ -114,6 +118,24 @@ func (c Config) check() error {
 }
 
 func (c Config) embedded() bool { return len(c.URLs) == 0 && c.Dial == nil }
+
+// Honours says why streams of a profile cannot be kept as that promises, as far as the
+// settings tell; nil if they do not stand against it. The error is ErrUnfit.
+func (c Config) Honours(profile string) error {
+	switch {
+	case !validProfile(profile):
+		return fmt.Errorf("durability %q: %w: it is none of memory, process, power, cluster", profile, ErrUnfit)
+	case c.Dial != nil || !c.embedded():
+		return nil
+	case profile == ProfileCluster:
+		return fmt.Errorf("durability cluster: %w: the embedded broker has no replicas; use three NATS servers or more", ErrUnfit)
+	case profile == ProfilePower && c.Durability != ProfilePower:
+		return fmt.Errorf("durability power: %w: the embedded broker syncs all its streams alike, and is set to %s", ErrUnfit, c.Durability)
+	case profile != ProfileMemory && c.Dir == "":
+		return fmt.Errorf("durability %s: %w: the embedded broker has no data folder", profile, ErrUnfit)
+	}
+	return nil
+}
 
 func validProfile(p string) bool {
 	return p == ProfileMemory || p == ProfileProcess || p == ProfilePower || p == ProfileCluster

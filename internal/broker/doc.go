@@ -4,7 +4,7 @@
 //
 // Read broker.go (the types and interfaces the stages meet through), feedid.go (paths
 // to subjects), message.go (headers of a stored message), then writer.go with
-// pipeline.go and batch.go, live.go, direct.go.
+// pipeline.go and batch.go, live.go, direct.go. Servers elsewhere: conn.go, login.go.
 //
 // # What is stored
 //

@@ -24,7 +24,10 @@ const (
 	metaMaxBytes = "max_bytes" // size that was asked for; it may have been made smaller
 )
 
-const infoAge = 10 * time.Second // after which first_seq is asked for again
+const (
+	infoAge    = 10 * time.Second // after which first_seq is asked for again
+	profileAge = time.Minute      // after which a writer asks for the profile again
+)
 
 // streamFacts is what we must know of a stream to write to it or to judge an id.
 type streamFacts struct {
@@ -55,11 +58,7 @@ func (c *infoCache) get(ctx context.Context, api string, age time.Duration) (str
 	if ok && (age == 0 || time.Since(f.read) < age) {
 		return f, nil
 	}
-	ch := c.group.DoChan(api, func() (any, error) {
-		ask, cancel := withTimeout(context.WithoutCancel(ctx), 2*time.Second)
-		defer cancel()
-		return c.ask(ask, api)
-	})
+	ch := c.asking(ctx, api)
 	select {
 	case r := <-ch:
 		if r.Err != nil {
@@ -68,6 +67,22 @@ func (c *infoCache) get(ctx context.Context, api string, age time.Duration) (str
 		return r.Val.(streamFacts), nil
 	case <-ctx.Done():
 		return streamFacts{}, ctx.Err()
+	}
+}
+
+// asking asks on a goroutine of its own, once for all who want to know.
+func (c *infoCache) asking(ctx context.Context, api string) <-chan singleflight.Result {
+	return c.group.DoChan(api, func() (any, error) {
+		ask, cancel := withTimeout(context.WithoutCancel(ctx), 2*time.Second)
+		defer cancel()
+		return c.ask(ask, api)
+	})
+}
+
+// refresh asks anew if f is old, and waits for nothing.
+func (c *infoCache) refresh(ctx context.Context, api string, f streamFacts) {
+	if time.Since(f.read) >= profileAge {
+		c.asking(ctx, api)
 	}
 }
 

@@ -2,6 +2,7 @@ package broker
 
 import (
 	"context"
+	"crypto/sha256"
 	"fmt"
 	"log/slog"
 	"net"
@@ -26,6 +27,8 @@ type Node struct {
 	direct *direct
 	admin  *admin
 
+	files [sha256.Size]byte // sum of the login files as Reload last saw them; owned by its callers
+
 	mu    sync.Mutex
 	lives map[*live]struct{} // guarded by mu
 	ready bool               // guarded by mu: the fields above are set
@@ -45,6 +48,9 @@ func Open(ctx context.Context, cfg Config, log *slog.Logger, reg prometheus.Regi
 	}
 	n := &Node{cfg: cfg, log: log, met: met, lives: map[*live]struct{}{}, inbox: map[string]*inbox{}}
 	local := cfg.Dial
+	if !cfg.embedded() {
+		n.files = cfg.filesSum()
+	}
 	if cfg.embedded() {
 		if n.server, err = StartServer(ctx, cfg, log); err != nil {
 			return nil, err
@@ -65,6 +71,9 @@ func Open(ctx context.Context, cfg Config, log *slog.Logger, reg prometheus.Regi
 }
 
 func (n *Node) connect(local func() (net.Conn, error)) error {
+	if err := n.cfg.CheckFiles(); err != nil {
+		return err
+	}
 	cs, err := dial(n.cfg, local, n, n.log, n.met)
 	if err != nil {
 		return err
@@ -131,6 +140,33 @@ func (n *Node) LinkChanged() <-chan struct{} {
 	n.conns.mu.Lock()
 	defer n.conns.mu.Unlock()
 	return n.conns.changed
+}
+
+// Denied tells what the servers forbid this process though it needs it, "" = nothing.
+func (n *Node) Denied() string { return n.conns.deniedWhy() }
+
+// Reload reads the files of Login and TLS again. If one has changed, every connection is
+// made anew, one after the other; if one is wrong, all stays as it is. One goroutine
+// calls it.
+func (n *Node) Reload() error {
+	if n.cfg.embedded() || n.cfg.Dial != nil {
+		return nil
+	}
+	if err := n.cfg.CheckFiles(); err != nil {
+		return err
+	}
+	sum := n.cfg.filesSum()
+	if sum == n.files {
+		return nil
+	}
+	n.files = sum
+	n.log.Info("broker: login files have changed, connecting anew")
+	for _, role := range roles() {
+		if err := n.conns.byRole[role].ForceReconnect(); err != nil {
+			return fmt.Errorf("broker: connection %s: %w", role, mapError(err))
+		}
+	}
+	return nil
 }
 
 // MaxEvent is the largest body of an event in bytes: Config.MaxEvent, or less if the

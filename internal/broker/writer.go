@@ -133,6 +133,7 @@ func (w *writer) commit(ctx context.Context, f FeedID, c *Commit) error {
 	if err != nil {
 		return err
 	}
+	w.info.refresh(ctx, f.API, facts) // a profile may change under us; each form of commit is right in all of them
 	if c.done == len(c.Events) {
 		return nil
 	}

@@ -156,10 +156,7 @@ func (g *Gateway) Spawn() {
 	if addr := g.Addrs["edge-https"]; addr != "" {
 		args = append(args, "--https", addr, "--dev-tls")
 	}
-	cmd := exec.Command(g.Path, args...)
-	cmd.Dir = g.Dir
-	own := func(e string) bool { return strings.HasPrefix(e, "SLUICE_") }
-	cmd.Env = append(append(slices.DeleteFunc(os.Environ(), own), "GORACE=halt_on_error=1 exitcode=66"), g.env...)
+	cmd := g.command(args...)
 	stderr, err := cmd.StderrPipe()
 	if err != nil {
 		g.t.Fatal(err)
@@ -177,6 +174,29 @@ func (g *Gateway) Spawn() {
 		close(g.done)
 		g.noteLine(nil)
 	}()
+}
+
+// command is the program with the gateway's settings.
+func (g *Gateway) command(args ...string) *exec.Cmd {
+	cmd := exec.Command(g.Path, args...)
+	cmd.Dir = g.Dir
+	own := func(e string) bool { return strings.HasPrefix(e, "SLUICE_") }
+	cmd.Env = append(append(slices.DeleteFunc(os.Environ(), own), "GORACE=halt_on_error=1 exitcode=66"), g.env...)
+	return cmd
+}
+
+// Run runs another verb of the program with the gateway's settings and returns its exit code and what it printed.
+func (g *Gateway) Run(args ...string) (code int, out string) {
+	g.t.Helper()
+	text, err := g.command(args...).CombinedOutput()
+	var exit *exec.ExitError
+	if err != nil && !errors.As(err, &exit) {
+		g.t.Fatal(err)
+	}
+	if exit != nil {
+		code = exit.ExitCode()
+	}
+	return code, string(text)
 }
 
 func (g *Gateway) readLog(r io.Reader) {

@@ -91,7 +91,7 @@ func (d *answerDrop) set(prefix string, every int) {
 
 // DropAcks loses every n-th answer of the broker to what the node's writer publishes,
 // on the wire; 0 ends it. Unlike HoldAck this is what the writer itself must get over.
-func (n *Node) DropAcks(every int) { n.gate.answers.set("_INBOX_commit", every) }
+func (n *Node) DropAcks(every int) { n.gate.answers.set("_INBOX.commit", every) }
 
 // DropReadMessages loses every n-th message of the answers to direct reads; 0 ends it.
-func (n *Node) DropReadMessages(every int) { n.gate.reads.set("_INBOX_read", every) }
+func (n *Node) DropReadMessages(every int) { n.gate.reads.set("_INBOX.read", every) }

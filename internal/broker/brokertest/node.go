@@ -88,6 +88,9 @@ func (n *Node) open(suffix string) *broker.Node {
 
 func (n *Node) startServer() {
 	n.t.Helper()
+	if n.server.away != nil {
+		n.t.Fatal("brokertest: a node of servers elsewhere cannot start them")
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), startTimeout)
 	defer cancel()
 	s, err := broker.StartServer(ctx, n.cfg, n.log())
@@ -269,6 +272,34 @@ func (a *deletable) EnsureStream(ctx context.Context, s broker.StreamSpec) error
 		return err
 	}
 	a.n.specs.put(s)
+	if err := a.deletable(ctx, s); err != nil || a.n.server.away == nil {
+		return err
+	}
+	return a.heard(ctx, s.API)
+}
+
+// heard waits until the server of the commit connection knows that the stream takes
+// events: in a cluster that is a moment after it was made. A commit that must be fenced
+// stores nothing.
+func (a *deletable) heard(ctx context.Context, api string) error {
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		c := &broker.Commit{Epoch: 1, Prev: 1 << 52, Events: []broker.Event{{Body: []byte("data: x\n")}}}
+		_, err := a.n.Node.Writer().Commit(ctx, broker.FeedID{API: api, Key: "heard"}, c)
+		var fenced *broker.FencedError
+		if errors.As(err, &fenced) {
+			return nil
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return errors.Join(ctx.Err(), err)
+		}
+	}
+}
+
+func (a *deletable) deletable(ctx context.Context, s broker.StreamSpec) error {
 	var info struct {
 		Config map[string]any `json:"config"`
 		State  struct {
@@ -326,11 +357,16 @@ func (s *specs) get(api string) (broker.StreamSpec, bool) {
 
 // switchable is a server that can be stopped and replaced; nodes share it.
 type switchable struct {
+	away func() (net.Conn, error) // to servers elsewhere, which Servers stops; nil = here
+
 	mu     sync.Mutex
 	server *broker.Server // guarded by mu; nil = stopped
 }
 
 func (s *switchable) conn() (net.Conn, error) {
+	if s.away != nil {
+		return s.away()
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.server == nil {

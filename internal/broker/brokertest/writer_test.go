@@ -203,7 +203,7 @@ func TestRestartWhileWriting(t *testing.T) {
 // Answers to reads that lose messages on the way are asked for again, never taken for
 // whole. Invariant 3.
 func TestCutReads(t *testing.T) {
-	n := Start(t, With(func(c *broker.Config) { c.ReadTimeout = 200 * time.Millisecond }))
+	n := Start(t, With(func(c *broker.Config) { c.ReadTimeout = time.Second }))
 	r := &rig{T: t, b: n, ctx: t.Context()}
 	r.stream(broker.StreamSpec{})
 	f := feed("ticks")
