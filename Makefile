@@ -1,5 +1,5 @@
 # Every target runs the section of the same name in .ci/run, so that a machine and a person run one thing.
-.PHONY: run build test check e2e fuzz mutants badinput conformance deploy bench house clean
+.PHONY: run build test check e2e fuzz mutants badinput conformance cluster cluster-down chaos deploy bench house clean
 
 run: build ## build everything and start the demo
 	./bin/sluice demo
@@ -15,6 +15,15 @@ check: ## all that CI runs; as root it installs what it needs
 
 e2e badinput conformance deploy mutants:
 	@.ci/run $@
+
+cluster: ## the whole deployment as processes of this machine, shown in the terminal; needs haproxy and redis-server
+	go run ./test/topology/cluster up
+
+cluster-down: ## ends a cluster that was left running
+	go run ./test/topology/cluster down
+
+chaos: ## faults on that deployment: SEEDS=5 for each scenario, S=edge-kill for one; two hours
+	@CHAOS_SEEDS=$${SEEDS:-5} CHAOS_SCENARIO=$(S) go test -count=1 -v -timeout 6h -run 'TestChaos' ./test/chaos
 
 fuzz: ## FUZZTIME=2m for each target; T=FuzzSubject for one
 	@FUZZTIME=$${FUZZTIME:-2m} .ci/run fuzz
