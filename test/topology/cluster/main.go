@@ -37,7 +37,7 @@ func main() {
 
 func run(ctx context.Context, args []string, out io.Writer) error {
 	if len(args) == 0 {
-		return errors.New("up or down?\n" + usage)
+		return errors.New("the first argument is up or down: see cluster up -h")
 	}
 	flags := flag.NewFlagSet("cluster "+args[0], flag.ContinueOnError)
 	flags.Usage = func() { fmt.Fprint(flags.Output(), usage); flags.PrintDefaults() }
