@@ -46,6 +46,7 @@ type ship struct {
 	members *lease.Members
 	reg     *prometheus.Registry
 	log     *logLines
+	last    *lastCounter
 	kill    func() // as kill -9: cut from the broker and from upstreams, then ended
 	cancel  func()
 	done    chan struct{}
@@ -265,6 +266,29 @@ func (f *fleet) check(err error) {
 	}
 }
 
+// lastCounter counts the questions for last events by stream.
+type lastCounter struct {
+	broker.Writer
+	mu    sync.Mutex
+	asked map[string]int
+}
+
+func (l *lastCounter) Last(ctx context.Context, f broker.FeedID) (broker.Message, error) {
+	l.mu.Lock()
+	l.asked[f.API]++
+	l.mu.Unlock()
+	return l.Writer.Last(ctx, f)
+}
+
+func (l *lastCounter) count() (n int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, asked := range l.asked {
+		n += asked
+	}
+	return n
+}
+
 // start starts a node.
 func (f *fleet) start(name, boot string) *ship {
 	f.t.Helper()
@@ -277,7 +301,8 @@ func (f *fleet) start(name, boot string) *ship {
 	own, err := s.m.Admin().Bucket(f.t.Context(), "own", 1)
 	f.check(err)
 	d := &dialer{s: s, open: map[net.Conn]func(){}}
-	s.s, err = New(f.cfg.Ingest, f.cfg.Upstream, Deps{Node: name, Boot: boot, Catalog: f.cat, Writer: s.m.Writer(), Bus: s.bus,
+	s.last = &lastCounter{Writer: s.m.Writer(), asked: map[string]int{}}
+	s.s, err = New(f.cfg.Ingest, f.cfg.Upstream, Deps{Node: name, Boot: boot, Catalog: f.cat, Writer: s.last, Bus: s.bus,
 		Own: own, Members: s.members, Dialer: d, Log: log, Metrics: s.reg})
 	f.check(err)
 	ctx, cancel := context.WithCancel(context.Background())
@@ -799,6 +824,27 @@ func TestLingeringFeedOfADeadNodeIsForgotten(t *testing.T) {
 			t.Error("its entry is still there")
 		}
 		f.owner("/ticks")
+	})
+}
+
+// The standby keeps warm: it asks once a minute what a take-over asks first, and nobody else does.
+func TestStandbyKeepsWarm(t *testing.T) {
+	inFleet(t, fleetTopics, true, func(f *fleet) {
+		f.start("a", "1")
+		f.start("b", "1")
+		f.start("c", "1")
+		f.after(settled)
+		standby := f.owner("/ticks").s.Feeds()[0].Standby
+		before := map[string]int{}
+		for name, s := range f.nodes {
+			before[name] = s.last.count()
+		}
+		f.after(5 * warmEvery)
+		for name, s := range f.nodes {
+			if n := s.last.count() - before[name]; (n >= 4 && n <= 6) != (name == standby) || name != standby && n > 0 {
+				t.Errorf("%s asked %d times in five minutes, the standby is %s", name, n, standby)
+			}
+		}
 	})
 }
 

@@ -2,7 +2,7 @@
 // seam at which something may be missing marked in the feed itself.
 //
 // Read supervisor.go (the loop that decides what runs here), place.go (what the plan says of each feed, and what is done about
-// it), demand.go (feeds that run only while someone listens, in the whole cluster), hand.go (from node to node), page.go (what a
+// it), demand.go (feeds that run only while someone listens, in the whole cluster), hand.go (from node to node), standby.go, page.go (what a
 // node tells others of its feeds), worker.go (one feed: tenure, reader, committer), reader.go (connect, read, back off), queue.go
 // (what waits, and when reading stops), commit.go (group commit, what each refusal means, and when nothing is stored because
 // the node may have been taken for dead), seam.go, overlap.go and resume.go (what a reconnect proves), status.go.
@@ -12,7 +12,7 @@
 //
 // Goroutines: the supervisor's loop (Run), the book of owners beside it where other nodes can be; two per feed, its worker
 // (take-over, then the committer) and its reader, which the worker starts and awaits; one per feed that is being offered to
-// another node, and one that gives back entries nobody needs. Run returns when all are gone.
+// another node, one that gives back entries nobody needs, and one that keeps a standby warm. Run returns when all are gone.
 //
 // Invariants: 4 (nothing gets past the broker), 5 (one writer per feed, one commit in flight), 12 (a seam is stored), 13
 // (the upstream URL is made from the catalog), 14 (upstream bytes are hostile), 17, 18, 19.

@@ -65,6 +65,7 @@ type Supervisor struct {
 	exits   chan *feed    // workers that have returned
 	chores  sync.WaitGroup
 	tidying atomic.Bool // a chore that gives entries back is under way
+	warming atomic.Bool // one that keeps this node warm is
 
 	mu    sync.Mutex // guards feeds and table; the loop alone changes them
 	feeds map[broker.FeedID]*feed
@@ -83,6 +84,7 @@ type Supervisor struct {
 	moving   int            // hand-overs under way
 	pace     *rate.Limiter  // of those that only balance
 	tidied   time.Time      // when entries were last looked through
+	warmed   time.Time      // when this node last readied itself for feeds of others
 	draining bool
 }
 
@@ -224,6 +226,7 @@ func (s *Supervisor) loop(ctx, hard context.Context, kill context.CancelFunc, sn
 			s.sweep()
 			s.balance(hard)
 			s.tidy(hard)
+			s.warm(hard)
 		}
 	}
 }
