@@ -488,6 +488,35 @@ func TestHandOverWithoutWords(t *testing.T) {
 	})
 }
 
+// A node that has come to drain between the offer and the gift gives the feed back: a third one has it at once.
+func TestGiftToANodeThatDrains(t *testing.T) {
+	inFleet(t, fleetTopics, true, func(f *fleet) {
+		f.start("a", "1")
+		f.start("b", "1")
+		f.start("c", "1")
+		f.after(settled)
+		from := f.owner("/ticks")
+		f.up.add("/ticks", 3)
+		f.after(time.Second)
+		to := f.nodes[from.s.Feeds()[0].Standby]
+		stop, err := to.bus.Subscribe(broker.HandSubject(to.name), func(_ string, body []byte, reply func([]byte) error) {
+			if reply != nil { // the offer has been answered or will be: what follows finds the node draining
+				go func() { _ = to.s.Drain(context.Background()) }()
+			}
+		})
+		f.check(err)
+		defer stop()
+		f.check(from.s.Drain(f.t.Context()))
+		f.after(500 * time.Millisecond)
+		if now := f.owner("/ticks"); now == from || now == to {
+			t.Errorf("%s has it", now.name)
+		}
+		f.up.add("/ticks", 3)
+		f.after(time.Second)
+		f.wantOnce("/ticks", 6)
+	})
+}
+
 // Two believing owners: neither hears the other's beats any more, both reach the broker. They take the feed from each other,
 // and each event is stored once, in order.
 func TestTwoBelievingOwners(t *testing.T) {

@@ -155,7 +155,7 @@ func (s *Supervisor) open(hard context.Context, want broker.Demand, edge, boot s
 		case s.onDemand(ref) >= r.API.Spec.Limits.MaxFeeds, s.plan != nil && s.plan.Add(id).Owner == "":
 			return nil, s.spoken(id, refusedCap)
 		}
-		t = s.demands(s.out.define(r))
+		t = s.enter(s.out.define(r))
 	}
 	s.want(t, id, edge, boot)
 	if s.plan == nil {
@@ -200,8 +200,8 @@ func (s *Supervisor) onDemand(ref catalog.FeedRef) int {
 	return n
 }
 
-// demands puts a feed on demand into the table.
-func (s *Supervisor) demands(d *def) *demanded {
+// enter puts a feed on demand into the table.
+func (s *Supervisor) enter(d *def) *demanded {
 	t := &demanded{def: d, wanted: map[string]want{}}
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -14,6 +14,7 @@ const (
 	balanceRate = 5 // feeds per second that only balance
 	maxMoving   = 4 // hand-overs under way
 	offerTime   = time.Second
+	promiseTime = 5 * time.Second  // that a feed may take to come after its offer was accepted
 	offerPause  = 10 * time.Second // before a feed that was refused is offered again
 	maxHand     = 64 << 10         // bytes of one message
 )
@@ -54,23 +55,35 @@ func (s *Supervisor) handed(hard context.Context, h handed) {
 	d, why := s.accept(id, h.m)
 	if h.m.Epoch == 0 {
 		s.met.handed("offered")
+		if d != nil {
+			s.promised[id] = time.Now().Add(promiseTime)
+		}
 		s.reply(h.reply, broker.HandReply{V: 1, Taken: d != nil, Why: why})
 		return
 	}
-	if s.book == nil {
-		return
-	}
+	delete(s.promised, id)
 	holder := lease.Holder{Node: s.name, Boot: s.boot, Epoch: h.m.Epoch}
-	s.book.Note(id, holder)
-	if s.owners[id].Epoch < holder.Epoch {
-		s.owners[id] = holder
-	}
+	s.note(id, holder)
 	switch f := s.feeds[id]; {
 	case d == nil:
 		s.log.Warn("feed given to this node is not wanted here", "feed", id.String(), "from", h.m.Node, "why", why)
+		s.chores.Go(func() { // not more at once than the givers have under way
+			if err := s.leaser.Release(hard, lease.Lease{Feed: id, Epoch: holder.Epoch}, false); err != nil {
+				s.log.Warn("feed not given back", "feed", id.String(), "err", err)
+			}
+		})
 	case f == nil && s.owners[id].Epoch == holder.Epoch:
 		s.met.handed("received")
 		s.start(hard, d)
+	}
+}
+
+// breakPromises forgets feeds that were offered and have not come.
+func (s *Supervisor) breakPromises() {
+	for id, until := range s.promised {
+		if time.Now().After(until) {
+			delete(s.promised, id)
+		}
 	}
 }
 
@@ -97,7 +110,7 @@ func (s *Supervisor) accept(id broker.FeedID, m broker.Hand) (*def, string) {
 		if err != nil || ref.ID() != id {
 			return nil, "unknown"
 		}
-		t = s.demands(s.out.define(r))
+		t = s.enter(s.out.define(r))
 	}
 	s.want(t, id, "node "+m.Node, m.Boot)
 	return t.def, ""
@@ -213,6 +226,13 @@ func (s *Supervisor) gave(f *feed) {
 	if err != nil {
 		s.log.Debug("hand-over not told", "feed", id.String(), "to", h.Node, "err", err)
 	}
+	s.note(id, h)
+}
+
+// note enters what is known of an owner before the book tells it.
+func (s *Supervisor) note(id broker.FeedID, h lease.Holder) {
 	s.book.Note(id, h)
-	s.owners[id] = h
+	if s.owners[id].Epoch < h.Epoch {
+		s.owners[id] = h
+	}
 }

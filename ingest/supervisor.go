@@ -79,12 +79,13 @@ type Supervisor struct {
 	began    time.Time                      // of planning
 	stale    bool                           // what the plan was made of has changed; soon yields
 	soon     *time.Timer
-	unplaced int            // feeds that no node had room for
-	standing lease.Standing // as acted on
-	moving   int            // hand-overs under way
-	pace     *rate.Limiter  // of those that only balance
-	tidied   time.Time      // when entries were last looked through
-	warmed   time.Time      // when this node last readied itself for feeds of others
+	promised map[broker.FeedID]time.Time // feeds that this node has said it would take, and until when it waits for them
+	unplaced int                         // feeds that no node had room for
+	standing lease.Standing              // as acted on
+	moving   int                         // hand-overs under way
+	pace     *rate.Limiter               // of those that only balance
+	tidied   time.Time                   // when entries were last looked through
+	warmed   time.Time                   // when this node last readied itself for feeds of others
 	draining bool
 }
 
@@ -124,7 +125,7 @@ func New(cfg config.Ingest, up config.Upstream, d Deps) (*Supervisor, error) {
 	s := &Supervisor{boot: d.Boot, maxFeeds: cfg.Demand.MaxFeeds, catalog: d.Catalog, members: d.Members,
 		asks: make(chan demand, askQueue), hands: make(chan handed, askQueue), offers: make(chan offered),
 		drains: make(chan struct{}), stopped: make(chan struct{}), exits: make(chan *feed),
-		feeds: map[broker.FeedID]*feed{}, table: map[broker.FeedID]*demanded{}, owners: map[broker.FeedID]lease.Holder{},
+		feeds: map[broker.FeedID]*feed{}, table: map[broker.FeedID]*demanded{}, owners: map[broker.FeedID]lease.Holder{}, promised: map[broker.FeedID]time.Time{},
 		pace: rate.NewLimiter(balanceRate, balanceRate)}
 	s.soon = time.NewTimer(0)
 	s.soon.Stop()
@@ -191,7 +192,7 @@ func (s *Supervisor) loop(ctx, hard context.Context, kill context.CancelFunc, sn
 		members, book = s.members.Changed(), s.book.Changed()
 	}
 	drains := s.drains
-	for !s.draining || len(s.feeds) > 0 {
+	for !s.draining || len(s.feeds) > 0 || len(s.promised) > 0 {
 		select {
 		case <-ctx.Done():
 			s.finish(hard, kill)
@@ -225,6 +226,7 @@ func (s *Supervisor) loop(ctx, hard context.Context, kill context.CancelFunc, sn
 		case <-t.C:
 			s.sweep()
 			s.balance(hard)
+			s.breakPromises()
 			s.tidy(hard)
 			s.warm(hard)
 		}
