@@ -2,6 +2,7 @@ package deploy
 
 import (
 	"bufio"
+	"context"
 	"fmt"
 	"io"
 	"net/http"
@@ -153,14 +154,19 @@ type reader struct {
 	lastID string
 
 	resp  *http.Response
+	stop  func() // ends resp
 	lines *bufio.Reader
 	event string
 	data  string
 }
 
-// connect opens the stream, from where the reader was. A status other than 200 is what no EventSource survives.
+// connect opens the stream, from where the reader was, for as long as a test has patience. A status other than 200 is what no
+// EventSource survives.
 func (r *reader) connect() error {
-	req, err := http.NewRequestWithContext(r.t.Context(), http.MethodGet, r.url, nil)
+	r.close()
+	ctx, cancel := context.WithTimeout(r.t.Context(), gateway.Patience)
+	r.stop = cancel
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, r.url, nil)
 	if err != nil {
 		return err
 	}
@@ -185,6 +191,10 @@ func (r *reader) close() {
 	if r.resp != nil {
 		r.resp.Body.Close()
 	}
+	if r.stop != nil {
+		r.stop()
+	}
+	r.resp = nil
 }
 
 // next reads up to the next event, heartbeat, or end of the stream. What the gateway tells about itself is no event, but a gap
