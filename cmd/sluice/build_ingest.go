@@ -30,7 +30,7 @@ func (p *process) buildIngest(ctx context.Context) error {
 	sup, err := ingest.New(p.cfg.Ingest, p.cfg.Upstream, ingest.Deps{
 		Node: nodeName(p.cfg), Catalog: p.store, Writer: p.broker.Writer(), Bus: p.broker.Bus(), Own: own,
 		Guard:   p.guard,
-		Product: "sluice/" + version.Read().Version, Log: p.log, Metrics: p.reg,
+		Product: "sluice/" + version.Read().Version, Log: p.log, Metrics: p.reg, Tracer: p.traces.Tracer(),
 	})
 	if err != nil {
 		return withCode(exitFailed, err)
