@@ -1,5 +1,5 @@
 # Every target runs the section of the same name in .ci/run, so that a machine and a person run one thing.
-.PHONY: run build test check e2e fuzz mutants badinput conformance cluster cluster-down chaos deploy bench house clean
+.PHONY: run build test check e2e fuzz mutants badinput conformance cluster cluster-down chaos deploy bench profile house clean
 
 run: build ## build everything and start the demo
 	./bin/sluice demo
@@ -31,8 +31,11 @@ fuzz: ## FUZZTIME=2m for each target; T=FuzzSubject for one
 bench: ## measures the cells that README.md shows and writes them there; 15 minutes on an idle machine
 	@.ci/run bench
 
+profile: ## where CPU and memory of a loaded gateway go, into profile/; PROFILE='--clients 8000 --rate 5' for another load
+	@.ci/run profile
+
 house:
 	go test -count=1 -v ./test/house
 
 clean:
-	rm -rf bin data dist
+	rm -rf bin data dist profile

@@ -14,8 +14,8 @@ type Edge struct {
 	// Hosts are the names clients may use in Host, without port; `*.example.com` covers one label. Others get 421. Default
 	// empty: every name.
 	Hosts []string `json:"hosts"`
-	// TrustedProxies are the networks whose X-Forwarded-For, X-Forwarded-Proto and X-Request-ID are believed. Default empty:
-	// the client is who holds the socket.
+	// TrustedProxies are the networks whose X-Forwarded-For, X-Forwarded-Proto, X-Request-ID and traceparent are believed.
+	// Default empty: the client is who holds the socket.
 	TrustedProxies []netip.Prefix `json:"trustedProxies"`
 	// Framing of plaintext HTTP/1.1 bodies: identity ends with the connection and shares bytes as they are; chunked is for
 	// proxies that buffer otherwise. Default identity. An API's client.framing wins.

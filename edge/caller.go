@@ -14,7 +14,9 @@ type caller struct {
 	remote netip.AddrPort // the socket's other end
 	ip     netip.Addr     // the client: remote, or what trusted proxies say
 	tls    bool           // the client's side is encrypted
-	id     string         // request id
+	// trusted says that remote is a trusted proxy, whose word on the others counts.
+	trusted bool
+	id      string // request id
 }
 
 // maxForwarded bounds how many hops of X-Forwarded-For are looked at.
@@ -30,6 +32,7 @@ func callerOf(r *http.Request, trusted []netip.Prefix) caller {
 		c.id = newRequestID()
 		return c
 	}
+	c.trusted = true
 	c.ip = forwardedFor(c.ip, r.Header.Values("X-Forwarded-For"), trusted)
 	switch proto := r.Header.Values("X-Forwarded-Proto"); {
 	case len(proto) != 1:

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"sluice/fanout"
+	"sluice/internal/trace"
 )
 
 // resumeResult is what was found of a presented id.
@@ -71,33 +72,44 @@ func (s *Server) close(e ended) {
 	s.admit.leave(rec.seat())
 	_, _, told := endSpan(e.end.Reason)
 	s.metrics.closed(rec.place.api.ID(), &rec, string(e.end.Reason), told)
-	s.logClose(&rec, id, e.end)
+	span := s.spans.take(e.meta)
+	endStreamSpan(span, &rec, id, e.end)
+	s.logClose(&rec, id, span.Context(), e.end)
+}
+
+// engine is the name of the engine that served the stream.
+func (r *record) engine() string {
+	if r.flags&flagShard != 0 {
+		return "shard"
+	}
+	return "portable"
+}
+
+// gaps is how many gaps the client was told.
+func (r *record) gaps(end fanout.End) uint64 {
+	n := uint64(end.Gaps)
+	if r.flags&flagToldGap != 0 {
+		n++
+	}
+	return n
 }
 
 // logClose writes the access line. A client that is cut for being slow is told apart,
-// since an operator acts on it.
-func (s *Server) logClose(rec *record, id string, end fanout.End) {
+// since an operator acts on it. span, if recorded, is told.
+func (s *Server) logClose(rec *record, id string, span trace.Context, end fanout.End) {
 	ctx := context.Background()
 	if !s.log.Enabled(ctx, slog.LevelInfo) {
 		return
 	}
 	client, from := rec.client.addr().String(), rec.from.Value()
 	var last [fanout.MaxIDLen]byte
-	engine := "portable"
-	if rec.flags&flagShard != 0 {
-		engine = "shard"
-	}
-	gaps := uint64(end.Gaps)
-	if rec.flags&flagToldGap != 0 {
-		gaps++
-	}
-	s.log.LogAttrs(ctx, slog.LevelInfo, "conn.close",
+	attrs := []slog.Attr{
 		slog.String("request_id", id),
 		slog.String("client_ip", client),
 		slog.String("remote", netip.AddrPortFrom(rec.remote.addr(), rec.port).String()),
 		slog.String("proto", rec.proto.String()),
 		slog.Bool("tls", rec.flags&flagTLS != 0),
-		slog.String("engine", engine),
+		slog.String("engine", rec.engine()),
 		slog.String("api", rec.place.api.Name()),
 		slog.String("version", rec.place.api.Version()),
 		slog.String("topic", rec.place.key.topic),
@@ -107,13 +119,17 @@ func (s *Server) logClose(rec *record, id string, end fanout.End) {
 		slog.Int("status", 200),
 		slog.String("start", rec.start.String()),
 		slog.String("resume", rec.resume.String()),
-		slog.Uint64("gaps", gaps),
+		slog.Uint64("gaps", rec.gaps(end)),
 		slog.String("last_id", string(fanout.AppendID(last[:0], end.Last))),
 		slog.Uint64("events", end.Events),
 		slog.Uint64("bytes", end.Bytes),
 		slog.Int64("duration_ms", s.now().Sub(time.Unix(0, rec.opened)).Milliseconds()),
 		slog.String("end", string(end.Reason)),
-	)
+	}
+	if span.Valid() {
+		attrs = append(attrs, slog.String("trace_id", span.TraceID()))
+	}
+	s.log.LogAttrs(ctx, slog.LevelInfo, "conn.close", attrs...)
 	switch end.Reason {
 	case fanout.EndSlow, fanout.EndStall:
 		if pass, suppressed := s.lines.pass("client.slow"); pass {

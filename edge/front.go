@@ -12,7 +12,9 @@ import (
 	"github.com/labstack/echo/v4"
 
 	"sluice/config/catalog"
+	"sluice/fanout"
 	"sluice/internal/problem"
+	"sluice/internal/trace"
 )
 
 // request is what the steps of one request learn about it. It lives as long as the
@@ -37,6 +39,7 @@ type request struct {
 	seat     seat
 	seated   bool
 	waited   time.Duration // for a turn
+	span     *trace.Span   // nil = not recorded, or the stream's already
 }
 
 func (q *request) apiLabel() string {
@@ -64,10 +67,15 @@ func (s *Server) handle(c echo.Context) {
 	s.handlers.enter()
 	defer s.handlers.leave()
 	q := s.newRequest(w, c.Request())
+	defer q.endSpan()
 	defer s.recovered(w, q)
 	err := s.answer(w, q)
 	s.giveBack(q)
-	if err == nil || errors.Is(err, errGone) {
+	switch {
+	case err == nil:
+		return
+	case errors.Is(err, errGone):
+		q.span.Set(trace.Str("sluice.end", string(fanout.EndClient)))
 		return
 	}
 	s.answerRefusal(w, q, err)
@@ -203,6 +211,7 @@ func (s *Server) recovered(w http.ResponseWriter, q *request) {
 		}
 	}()
 	p := problem.From(problem.Internal, q.id)
+	q.refusedSpan(p, false)
 	s.metrics.refused(problem.Internal, false)
 	w.Header().Set("Content-Type", problem.ContentType)
 	w.Header().Set("Connection", "close")

@@ -94,6 +94,9 @@ const (
 // String is the name in logs and metrics.
 func (p protocol) String() string { return [...]string{"HTTP/1.0", "HTTP/1.1", "HTTP/2"}[p] }
 
+// version is the name without "HTTP/".
+func (p protocol) version() string { return p.String()[len("HTTP/"):] }
+
 // place is one feed as clients reach it; all its connections share it. Immutable
 // but for refs.
 type place struct {

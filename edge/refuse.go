@@ -54,6 +54,7 @@ func (s *Server) answerRefusal(w http.ResponseWriter, q *request, err error) {
 	p := problem.From(err, q.id)
 	shed := q.sheds(p.Kind, s.cfg.Edge.Shed)
 	s.metrics.refused(p.Kind, shed)
+	q.refusedSpan(p, shed)
 	s.logRefusal(q, p, shed, err)
 	if shed {
 		s.shed(w, q, p.Kind)

@@ -28,6 +28,7 @@ import (
 	"sluice/internal/broker"
 	"sluice/internal/broker/brokertest"
 	"sluice/internal/sse"
+	"sluice/internal/trace"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -117,6 +118,7 @@ type rig struct {
 	verdicts sync.Map
 	written  map[broker.FeedID]broker.Position
 	tx       uint64
+	span     trace.Context // of the next commits
 }
 
 // setup changes a rig before it starts.
@@ -128,6 +130,7 @@ type setup struct {
 	unready bool // definitions are not loaded yet
 	// memory replaces what the process holds, and is asked every 5 ms.
 	memory func() memoryUse
+	tracer *trace.Tracer
 }
 
 func newRig(t testing.TB, change ...func(*setup)) *rig {
@@ -167,7 +170,7 @@ func newRig(t testing.TB, change ...func(*setup)) *rig {
 	if s.unready {
 		store = emptyStore{r.store}
 	}
-	deps := Deps{Catalog: store, Hub: r.hub, Portable: r.portable, Logger: slog.New(slog.NewJSONHandler(r.logs, nil)), Registerer: r.reg}
+	deps := Deps{Catalog: store, Hub: r.hub, Portable: r.portable, Logger: slog.New(slog.NewJSONHandler(r.logs, nil)), Registerer: r.reg, Tracer: s.tracer}
 	runs := []func(context.Context) error{r.hub.Run}
 	if s.shards {
 		engine, err := shard.New(shard.Config{Shards: 2, EndBytes: EndBytes, Ended: func(meta uint32, e fanout.End) { r.srv.Ended(meta, e) }})
@@ -273,7 +276,7 @@ func (r *rig) publish(f broker.FeedID, data ...string) []broker.Position {
 	var at []broker.Position
 	for _, d := range data {
 		r.tx++
-		_, err := r.node.Writer().Commit(r.t.Context(), f, &broker.Commit{Epoch: 1, Tx: r.tx, Prev: r.written[f].Seq,
+		_, err := r.node.Writer().Commit(r.t.Context(), f, &broker.Commit{Epoch: 1, Tx: r.tx, Prev: r.written[f].Seq, Trace: r.span,
 			Events: []broker.Event{{Body: sse.AppendBody(nil, nil, []byte(d))}}})
 		if err != nil {
 			r.t.Fatal(err)

@@ -21,6 +21,7 @@ import (
 	"sluice/config/catalog"
 	"sluice/fanout"
 	"sluice/internal/broker"
+	"sluice/internal/trace"
 )
 
 // Config is the part of the process settings that a Server reads.
@@ -72,6 +73,8 @@ type Deps struct {
 	Logger *slog.Logger
 	// Registerer takes the metrics; nil = none.
 	Registerer prometheus.Registerer
+	// Tracer takes a span per request for a stream; nil = off.
+	Tracer *trace.Tracer
 	// Clock is the wall clock; nil = time.Now.
 	Clock func() time.Time
 }
@@ -98,6 +101,8 @@ type Server struct {
 	now      func() time.Time
 	admit    *admission
 	metas    *metaTable
+	tracer   *trace.Tracer // nil = off
+	spans    spanTable     // of open streams
 	lines    *lines
 	metrics  *edgeMetrics
 	front    *echo.Echo
@@ -135,7 +140,7 @@ func New(cfg Config, d Deps) (*Server, error) {
 	}
 	s := &Server{
 		cfg: cfg, catalog: d.Catalog, hub: d.Hub, portable: d.Portable, adopter: d.Adopter, link: d.Link,
-		log: d.Logger, now: d.Clock,
+		log: d.Logger, now: d.Clock, tracer: d.Tracer,
 		admit: newAdmission(cfg.Edge, d.Clock), metas: newMetaTable(), lines: newLines(d.Clock),
 		metrics: newMetrics(d.Registerer), memory: memoryWatch{sample: sampleMemory, every: memoryLook},
 	}

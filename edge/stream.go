@@ -18,6 +18,7 @@ import (
 // read, who it is, the topic, its turn, the feed, and over to an engine. Nothing is
 // written before the last step, so each error still has a status.
 func (s *Server) stream(w http.ResponseWriter, q *request) error {
+	s.beginSpan(q)
 	if err := s.enter(q); err != nil {
 		return err
 	}
@@ -140,6 +141,7 @@ func (s *Server) join(q *request) (*fanout.Joined, fanout.Framing, error) {
 	t := q.route.Topic
 	ref := q.route.Ref()
 	began := s.now()
+	resume := q.beginResume()
 	joined, err := s.hub.Join(q.r.Context(), fanout.Want{
 		Feed: ref.ID(),
 		Demand: broker.Demand{API: ref.API, Version: ref.Version, Topic: t.Name, Path: ref.Path,
@@ -153,8 +155,11 @@ func (s *Server) join(q *request) (*fanout.Joined, fanout.Framing, error) {
 		Retention: fanout.Retention{MaxAge: t.Retention.MaxAge, MaxEvents: int64(t.Retention.MaxEvents)},
 	})
 	if err != nil {
-		return nil, 0, s.joinError(q.r.Context(), err)
+		err = s.joinError(q.r.Context(), err)
+		q.endResume(resume, nil, err)
+		return nil, 0, err
 	}
+	q.endResume(resume, joined, nil)
 	if k := q.choice.at.Kind; k == fanout.AtID || k == fanout.AtSince {
 		s.metrics.resumed(s.now().Sub(began), joined.Behind)
 	}

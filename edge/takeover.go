@@ -70,7 +70,10 @@ func (s *Server) begin(q *request, joined *fanout.Joined, more flags) uint32 {
 	}
 	s.metrics.requested(q.apiLabel(), http.StatusOK)
 	s.logOpen(q, &rec)
-	return s.metas.add(rec, q.id, placeKey{feed: q.route.Ref().ID(), topic: q.route.Topic.Name, byDef: q.route.Default}, q.route)
+	n := s.metas.add(rec, q.id, placeKey{feed: q.route.Ref().ID(), topic: q.route.Topic.Name, byDef: q.route.Default}, q.route)
+	s.spans.keep(n, q.span)
+	q.span = nil
+	return n
 }
 
 // takeOver gives a hijacked connection to the shard engine. net/http has forgotten

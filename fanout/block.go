@@ -4,6 +4,7 @@ import (
 	"sort"
 
 	"sluice/internal/broker"
+	"sluice/internal/trace"
 )
 
 // Block is a sealed run of backlog, encoded once for one framing and shared by all
@@ -19,7 +20,11 @@ type Block struct {
 	from, to uint64
 	life     uint64 // of the feed, when it was read
 	more     bool   // when it was read the store held events from to on
+	// traces are the first recorded commits among those that stored its events.
+	traces []trace.Context
 }
+
+const blockTraces = 4
 
 type blockEntry struct {
 	pos  broker.Position // of the event, or of the one before for a gateway event
@@ -57,6 +62,9 @@ func newBlock(from uint64, r *broker.Block, f Framing) *Block {
 		}
 		one = AppendFrame(one[:0], m.Body, m.Position)
 		add(blockEntry{pos: m.Position, link: m.Link, ord: uint32(i) + 1}, one)
+		if m.Trace.Valid() && len(b.traces) < blockTraces {
+			b.traces = append(b.traces, m.Trace)
+		}
 		b.Last, b.to = m.Position, m.Seq+1
 	}
 	if r.More {
@@ -88,7 +96,7 @@ func (b *Block) below(seq uint64) *Block {
 	for n > 0 && b.index[n-1].told { // a gap before the first one left out
 		n--
 	}
-	c := &Block{Bytes: b.Bytes[:b.begin(n):b.begin(n)], index: b.index[:n:n], from: b.from, to: seq, life: b.life, more: true}
+	c := &Block{Bytes: b.Bytes[:b.begin(n):b.begin(n)], index: b.index[:n:n], from: b.from, to: seq, life: b.life, more: true, traces: b.traces}
 	if n > 0 {
 		c.Last = b.index[n-1].pos
 	}

@@ -8,6 +8,7 @@ import (
 
 	"sluice/internal/broker"
 	"sluice/internal/rate"
+	"sluice/internal/trace"
 )
 
 // phase is how far a feed is with its broker.
@@ -68,6 +69,8 @@ type Feed struct {
 	beaconAt   time.Time
 	heard      chan struct{} // closed at the next beacon; nil = nobody waits
 	frame      []byte        // scratch
+	why        string        // the last cause for a repair
+	traced     trace.Context // of the newest event appended that has one
 	rx         int64         // of the newest event appended
 	events     uint64        // appended
 	fresh      int           // of them since the last publish
@@ -137,6 +140,9 @@ func (f *Feed) append(m *broker.Message) {
 	f.frame = AppendFrame(f.frame[:0], m.Body, m.Position)
 	f.log.Append(Frame{Pos: m.Position, Bytes: f.frame, Rx: m.Rx})
 	f.cur, f.rx = m.Position, m.Rx
+	if m.Trace.Valid() {
+		f.traced = m.Trace
+	}
 	f.events++
 	f.fresh++
 	f.behind = 0
@@ -198,7 +204,7 @@ func (f *Feed) dirty(why string) {
 	if f.repairing {
 		return
 	}
-	f.repairing = true
+	f.repairing, f.why = true, why
 	f.hub.met.repair(why)
 	f.hub.logger.Log(f.hub.base, slog.LevelDebug, "feed dirty", "feed", f.id.String(), "why", why, "seq", f.cur.Seq)
 	if !f.hub.spawn(f.repair) {

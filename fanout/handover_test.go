@@ -108,7 +108,7 @@ type simWorld struct {
 	pos     map[int]broker.Position // of event n
 	follows map[[2]int]bool         // b was stored right behind a
 	tail    int
-	trace   *trace
+	trace   *story
 	saved   int // tail at the last save, -1 = none
 	hurt    bool
 	next    uint64 // r.prev at the save
@@ -116,24 +116,24 @@ type simWorld struct {
 
 func (w *simWorld) note(f string, a ...any) { w.trace.note(f, a...) }
 
-// trace is what happened, shown when a run fails. The hub's log goes there too.
-type trace struct {
+// story is what happened, shown when a run fails. The hub's log goes there too.
+type story struct {
 	mu    sync.Mutex
 	lines []string
 }
 
-func (tr *trace) note(f string, a ...any) {
+func (tr *story) note(f string, a ...any) {
 	tr.mu.Lock()
 	defer tr.mu.Unlock()
 	tr.lines = append(tr.lines, fmt.Sprintf(f, a...))
 }
 
-func (tr *trace) Write(b []byte) (int, error) {
+func (tr *story) Write(b []byte) (int, error) {
 	tr.note("      %s", bytes.TrimSpace(b))
 	return len(b), nil
 }
 
-func (tr *trace) String() string {
+func (tr *story) String() string {
 	tr.mu.Lock()
 	defer tr.mu.Unlock()
 	return strings.Join(tr.lines, "\n")
@@ -254,7 +254,7 @@ func (w *simWorld) judge(c *simClient, body string) {
 // runHandover plays ops on a feed with a handful of clients and judges all of them.
 func runHandover(t *testing.T, ops []byte) {
 	mem := brokertest.NewMemory(t)
-	tr := &trace{}
+	tr := &story{}
 	r := newRigLog(t, mem, tr, HubConfig{Lanes: 1, Linger: 3 * time.Second, Log: LogConfig{WindowBytes: 16 << 10, MaxSegment: 4 << 10}})
 	r.pen = mem.Peer()
 	w := &simWorld{rig: r, trace: tr, f: testFeed("a"), engine: NewPortable(PortableConfig{}), pos: map[int]broker.Position{},

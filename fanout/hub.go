@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"sluice/internal/broker"
+	"sluice/internal/trace"
 )
 
 // HubConfig bounds a hub. Zero values are replaced by the defaults.
@@ -76,6 +77,8 @@ type HubDeps struct {
 	Logger *slog.Logger
 	// Registerer takes the metrics; nil = none.
 	Registerer prometheus.Registerer
+	// Tracer takes a span per repair; nil = off.
+	Tracer *trace.Tracer
 }
 
 const (
@@ -92,6 +95,7 @@ type Hub struct {
 	direct  broker.Direct
 	bus     broker.Bus
 	logger  *slog.Logger
+	tracer  *trace.Tracer
 	met     *metrics
 	blocks  *blockCache
 	repairs *turns
@@ -126,7 +130,7 @@ func NewHub(cfg HubConfig, deps HubDeps) (*Hub, error) {
 		deps.Logger = slog.New(slog.DiscardHandler)
 	}
 	h := &Hub{
-		cfg: cfg, newLive: deps.NewLive, direct: deps.Direct, bus: deps.Bus, logger: deps.Logger,
+		cfg: cfg, newLive: deps.NewLive, direct: deps.Direct, bus: deps.Bus, logger: deps.Logger, tracer: deps.Tracer,
 		repairs: newTurns(repairsAtOnce), opens: newTurns(opensAtOnce), feeds: map[broker.FeedID]*Feed{},
 	}
 	h.started, h.demandMoved = make(chan struct{}), make(chan struct{}, 1)

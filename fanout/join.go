@@ -41,9 +41,10 @@ func (h *Hub) Join(ctx context.Context, w Want) (*Joined, error) {
 		}
 		return nil, fmt.Errorf("feed %s: find the client's place: %w: %w", f.id, ErrUnavailable, err)
 	}
-	j := &Joined{Feed: f, Log: f.logFor(w.Framing), Start: p.start, Result: result, Behind: s.behindBy(p).events}
+	j := &Joined{Feed: f, Log: f.logFor(w.Framing), Start: p.start, Result: result, Behind: s.behindBy(p).events,
+		Traces: f.traces(p.start.Block)}
 	if gap != nil {
-		j.Gap = AppendGap(nil, *gap)
+		j.Gap, j.Reason = AppendGap(nil, *gap), gap.Reason
 		f.tellGap(gap.Reason)
 	}
 	return j, nil

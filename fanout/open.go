@@ -24,7 +24,7 @@ func (f *Feed) open(ctx context.Context) {
 	if err == nil {
 		f.mu.Lock()
 		done := f.settle(false)
-		f.repairing = !done
+		f.repairing, f.why = !done, "open"
 		f.log.Publish()
 		f.mu.Unlock()
 		if !done {

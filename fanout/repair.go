@@ -36,6 +36,8 @@ func sleep(ctx context.Context, d time.Duration) error {
 // go on. It runs alone for its feed, and until the feed is synced or gone: nothing
 // is ever skipped.
 func (f *Feed) repair(ctx context.Context) {
+	span := f.beginRepair()
+	defer f.endRepair(span)
 	var pause backoff
 	var told bool       // one line per trouble
 	stuck := time.Now() // since when nothing was won
@@ -44,7 +46,7 @@ func (f *Feed) repair(ctx context.Context) {
 		from := f.cur
 		f.overflowed, f.asked = false, len(f.kept)
 		f.mu.Unlock()
-		won, done, err := f.repairOnce(ctx, from, time.Since(stuck) > lagTime)
+		won, done, err := f.repairOnce(ctx, span, from, time.Since(stuck) > lagTime)
 		switch {
 		case done || ctx.Err() != nil:
 			return
@@ -63,9 +65,9 @@ func (f *Feed) repair(ctx context.Context) {
 
 // repairOnce makes one step from the position from. late means that a replica had
 // its time. won = the log grew or changed, done = synced or gone.
-func (f *Feed) repairOnce(ctx context.Context, from broker.Position, late bool) (won, done bool, err error) {
+func (f *Feed) repairOnce(ctx context.Context, span *repairSpan, from broker.Position, late bool) (won, done bool, err error) {
 	var b broker.Block
-	if err = f.readDirect(ctx, broker.From{Seq: max(from.Seq, 1)}, &b); err != nil {
+	if err = f.readDirect(ctx, span, broker.From{Seq: max(from.Seq, 1)}, &b); err != nil {
 		return false, f.gone(), err
 	}
 	first, err := f.hub.direct.FirstSeq(ctx, f.id.API)
@@ -92,7 +94,7 @@ func (f *Feed) repairOnce(ctx context.Context, from broker.Position, late bool) 
 		case anchorReset, anchorUnknown:
 			// Read on by time: what the old life had up to from was sent already.
 			f.mu.Unlock()
-			won, done, err = f.repairReset(ctx, from)
+			won, done, err = f.repairReset(ctx, span, from)
 			f.mu.Lock()
 			return won, done, err
 		}
@@ -169,9 +171,9 @@ func (f *Feed) confirmed(p broker.Position) bool {
 }
 
 // repairReset goes on by time in another life of the log.
-func (f *Feed) repairReset(ctx context.Context, from broker.Position) (won, done bool, err error) {
+func (f *Feed) repairReset(ctx context.Context, span *repairSpan, from broker.Position) (won, done bool, err error) {
 	var b broker.Block
-	if err := f.readDirect(ctx, broker.From{Micros: from.Micros + 1}, &b); err != nil {
+	if err := f.readDirect(ctx, span, broker.From{Micros: from.Micros + 1}, &b); err != nil {
 		return false, f.gone(), err
 	}
 	var last [1]broker.Position
@@ -203,12 +205,14 @@ func (f *Feed) repairReset(ctx context.Context, from broker.Position) (won, done
 }
 
 // readDirect reads for the feed itself: ahead of clients' backlog.
-func (f *Feed) readDirect(ctx context.Context, from broker.From, b *broker.Block) error {
+func (f *Feed) readDirect(ctx context.Context, span *repairSpan, from broker.From, b *broker.Block) error {
 	if err := f.hub.repairs.take(ctx, f.id.API); err != nil {
 		return err
 	}
 	defer f.hub.repairs.give()
-	return f.hub.direct.Read(ctx, f.id, from, b)
+	err := f.hub.direct.Read(ctx, f.id, from, b)
+	span.read(b)
+	return err
 }
 
 func (f *Feed) gone() bool {

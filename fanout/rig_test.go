@@ -21,6 +21,7 @@ import (
 	"sluice/internal/broker"
 	"sluice/internal/broker/brokertest"
 	"sluice/internal/sse"
+	"sluice/internal/trace"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -39,6 +40,7 @@ type rig struct {
 	prev map[broker.FeedID]uint64
 	n    map[broker.FeedID]int
 	tx   uint64
+	span trace.Context // of the next commits
 	done chan error
 	stop context.CancelFunc
 }
@@ -104,7 +106,7 @@ func (r *rig) commit(f broker.FeedID, n int) broker.Position {
 		k := min(n, 200)
 		n -= k
 		r.tx++
-		c := &broker.Commit{Epoch: 1, Tx: r.tx, Prev: r.prev[f]}
+		c := &broker.Commit{Epoch: 1, Tx: r.tx, Prev: r.prev[f], Trace: r.span}
 		for range k {
 			r.n[f]++
 			c.Events = append(c.Events, broker.Event{Body: testBody(r.n[f])})

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"sluice/internal/broker"
+	"sluice/internal/trace"
 )
 
 // Errors of Hub.Join. Any other is unexpected and means unavailable, too.
@@ -81,10 +82,14 @@ type Joined struct {
 	// Gap is the encoded gap that belongs into the head, behind the retry line; nil
 	// = none. It is never wrapped in a chunk. Start.Gap is nil.
 	Gap    []byte
+	Reason GapReason // of Gap, "" = none
 	Result string
 	// Behind is how many events stand between the start and the newest one: exact
 	// within the log, an upper bound for what is read from the broker.
 	Behind int64
+	// Traces are recorded commits that stored some of what the client is sent first, or
+	// the newest one known of the feed; none if ingest records none.
+	Traces []trace.Context
 
 	released atomic.Bool
 }

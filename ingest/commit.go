@@ -11,6 +11,7 @@ import (
 
 	"sluice/ingest/lease"
 	"sluice/internal/broker"
+	"sluice/internal/trace"
 )
 
 // committer stores what the reader queues, one commit at a time, and sends the feed's beacons. It runs on the worker's
@@ -25,6 +26,9 @@ type committer struct {
 	soft   context.Context // ends when reading does: nothing new will come
 	fences uint64          // of the node, as of when the lease was confirmed last
 	beacon beaconTimer
+
+	spanned time.Time     // when a commit was recorded last
+	span    trace.Context // of the present commit, if it is recorded
 }
 
 // beaconTimer says when the next beacon is due: soon after the last commit, then ever rarer.
@@ -202,9 +206,20 @@ func (c *committer) storeEvents(ctx context.Context, events []broker.Event) erro
 // commit stores events as one commit, built once, and tries until the broker's word on it is known. With ErrTooLarge it
 // returns those not stored; other errors end the tenure.
 func (c *committer) commit(ctx context.Context, events []broker.Event) ([]broker.Event, error) {
+	span := c.commitSpan(events)
+	c.span = span.Context()
+	attempts := 0
+	left, err := c.keepCommitting(ctx, events, &attempts)
+	endCommit(span, attempts, err)
+	return left, err
+}
+
+// keepCommitting is commit, counting its attempts.
+func (c *committer) keepCommitting(ctx context.Context, events []broker.Event, attempts *int) ([]broker.Event, error) {
 	p := c.build(events)
 	var r retries
 	for {
+		*attempts++
 		pos, err := c.w.n.writer.Commit(ctx, c.w.id, p)
 		if err == nil {
 			c.landed(pos.Seq, events)
@@ -242,7 +257,7 @@ func (c *committer) commit(ctx context.Context, events []broker.Event) ([]broker
 // build makes the next commit.
 func (c *committer) build(events []broker.Event) *broker.Commit {
 	c.tx++
-	p := &broker.Commit{Epoch: c.lease.Epoch, Tx: c.tx, Prev: c.prev, Events: events}
+	p := &broker.Commit{Epoch: c.lease.Epoch, Tx: c.tx, Prev: c.prev, Events: events, Trace: c.span}
 	if c.w.id.Hashed() {
 		p.Path = c.w.def.Load().path
 	}

@@ -30,12 +30,15 @@ type reader struct {
 	source  string // that the ids belong to
 	warned  string // charset already complained about
 
+	events int // that the present connection has brought
+
 	now   stamp // of the last bytes read
 	badID bool  // the event being read had an id that was ignored
 
 	mu   sync.Mutex // guards what follows: the hold's timer uses it too
 	win  window
 	over *overlap // the comparison running; nil = none
+	seam string   // how the seam before the present connection's events was settled; "" = it is open, or there was none
 }
 
 func newReader(w *worker, q *queue, s start) *reader {
@@ -101,11 +104,21 @@ func (r *reader) connect(ctx context.Context, d *def) error {
 		r.w.st.set(broker.StateOpening, "")
 	}
 	a := r.plan(d)
-	conn, err := d.client.Open(ctx, d.target, a.send, r.sticky, r.hooks())
+	span, target := r.beginUpstream(d, a)
+	err := r.read(ctx, d, a, span, target)
+	span.end(r.events, r.settled(), err)
+	return err
+}
+
+// read opens the connection and reads it to its end. The error is never nil.
+func (r *reader) read(ctx context.Context, d *def, a ask, span *upSpan, target upstream.Target) error {
+	r.fresh()
+	conn, err := d.client.Open(ctx, target, a.send, r.sticky, r.hooks())
 	if err != nil {
 		r.refusal(a, upstream.AsError(err))
 		return err
 	}
+	span.opened()
 	defer conn.Close()
 	if cs := conn.Charset(); cs != "" && cs != r.warned {
 		r.warned = cs
@@ -194,17 +207,17 @@ func (r *reader) hooks() upstream.Hooks {
 
 // stream reads events until the connection ends.
 func (r *reader) stream(ctx context.Context, conn *upstream.Conn) error {
-	events, began := 0, time.Now()
+	began := time.Now()
 	var told time.Time
 	for {
 		ev, err := conn.Next()
 		if err != nil {
-			if up := time.Since(began); up >= r.wait.cfg.Reset || events > 0 && up >= fineAfter {
+			if up := time.Since(began); up >= r.wait.cfg.Reset || r.events > 0 && up >= fineAfter {
 				r.wait.fine()
 			}
 			return err
 		}
-		events++
+		r.events++
 		if r.now.at.Sub(told) >= 100*time.Millisecond {
 			told = r.now.at
 			r.w.st.read(told)

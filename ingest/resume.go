@@ -30,7 +30,22 @@ func (r *reader) begin(a ask) {
 // settle ends a seam.
 func (r *reader) settle(how string) {
 	r.pending, r.reason, r.noID, r.refused = false, "", false, 0
+	r.seam = how
 	r.w.st.resumed(how)
+}
+
+// fresh forgets what was found on the connection before.
+func (r *reader) fresh() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.events, r.seam = 0, ""
+}
+
+// settled says how the seam before the present connection's events was settled.
+func (r *reader) settled() string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.seam
 }
 
 // prove ends a seam at which nothing can be proved, with the marker before the next event.

@@ -23,6 +23,7 @@ import (
 	"sluice/ingest/upstream"
 	"sluice/internal/broker"
 	"sluice/internal/outbound"
+	"sluice/internal/trace"
 )
 
 // Deps is what a Supervisor works with. All are needed but those that say otherwise.
@@ -43,6 +44,7 @@ type Deps struct {
 	Clock   Clock           // nil = the system's
 	Log     *slog.Logger
 	Metrics prometheus.Registerer // nil = none
+	Tracer  *trace.Tracer         // nil = no spans
 }
 
 // Supervisor keeps the feeds of this node running: those that are always on and those that an edge wants, as far as the plan
@@ -142,6 +144,7 @@ func New(cfg config.Ingest, up config.Upstream, d Deps) (*Supervisor, error) {
 	s.limits = queueLimits{bytes: int64(cfg.Queue.Bytes), age: cfg.Queue.Age, events: cfg.Commit.Events,
 		batch: int(cfg.Commit.Bytes)}
 	s.met = newMetrics(d.Metrics, s)
+	s.tracing = newTracing(d.Tracer)
 	s.out = outlets{cfg: up, guard: d.Guard, dialer: d.Dialer, secret: d.Secret, clock: d.Clock,
 		product: cmp.Or(d.Product, "sluice"), clients: map[string]*upstream.Client{}, limits: map[string]*rate.Limiter{}}
 	return s, nil

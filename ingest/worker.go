@@ -13,6 +13,7 @@ import (
 	"sluice/config"
 	"sluice/ingest/lease"
 	"sluice/internal/broker"
+	"sluice/internal/trace"
 )
 
 // Why a feed's reader or tenure ends; causes of contexts and errors between its goroutines.
@@ -34,6 +35,7 @@ type node struct {
 	clock   Clock
 	log     *slog.Logger
 	met     *metrics
+	tracing tracing
 	budget
 	limits queueLimits
 	pool   sync.Pool // of *batch
@@ -53,6 +55,9 @@ type worker struct {
 	hold bool                   // keep the owner's entry when the feed is given back
 	src  atomic.Pointer[string] // source that the reader was last connected to
 	gave lease.Holder           // to whom the feed was given; read it after done
+
+	taken trace.Context                 // span of the present tenure's take-over; written before its goroutines start
+	reads atomic.Pointer[trace.Context] // span of the present connection, if it is recorded
 
 	redefined chan struct{} // the definition changed: wakes a reader that waits
 	wake      chan struct{} // the lease is to be looked at: wakes a committer that waits
@@ -290,8 +295,19 @@ type start struct {
 
 // takeOver takes the feed and reads where it stands, trying until it works or ctx ends.
 func (w *worker) takeOver(ctx context.Context, l *lease.Lease) (start, error) {
+	span := w.span("ingest.take", trace.Internal)
+	w.taken = span.Context()
+	attempts := 0
+	s, err := w.keepTaking(ctx, l, &attempts)
+	endTake(span, attempts, l, s, err)
+	return s, err
+}
+
+// keepTaking is takeOver, counting its attempts.
+func (w *worker) keepTaking(ctx context.Context, l *lease.Lease, attempts *int) (start, error) {
 	wait := retryWait{first: 100 * time.Millisecond, most: 2 * time.Second}
 	for {
+		*attempts++
 		s, err := w.takeOnce(ctx, l)
 		switch {
 		case err == nil:

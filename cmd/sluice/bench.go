@@ -59,7 +59,7 @@ func newBench(e env) *cobra.Command {
 		},
 	}
 	f.add(c)
-	c.AddCommand(newBenchRaw(e), newBenchPublished(e))
+	c.AddCommand(newBenchRaw(e), newBenchPublished(e), newBenchProfile(e))
 	return c
 }
 

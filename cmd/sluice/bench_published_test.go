@@ -88,3 +88,24 @@ func TestNumbersAndNames(t *testing.T) {
 		t.Error(got)
 	}
 }
+
+// TestProfileTakesProfilesUnderLoad runs the profiles' cell, small, with a real process.
+func TestProfileTakesProfilesUnderLoad(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		t.Skip("profile: needs Linux")
+	}
+	t.Setenv(asMain, "1")
+	var notes strings.Builder
+	p := benchProfile{cell: load.Cell{Clients: 20, Rate: 50}, time: time.Second, out: filepath.Join(t.TempDir(), "profile"), note: &notes}
+	if err := p.run(t.Context()); err != nil {
+		t.Fatalf("%v\n%s", err, notes.String())
+	}
+	for _, name := range []string{"cpu.pb.gz", "heap.pb.gz", "goroutine.pb.gz"} {
+		if b, err := os.ReadFile(filepath.Join(p.out, name)); err != nil || !bytes.HasPrefix(b, []byte{0x1f, 0x8b}) {
+			t.Errorf("%s is no profile: %v", name, err)
+		}
+	}
+	if b, err := os.ReadFile(filepath.Join(p.out, "goroutine.txt")); err != nil || !bytes.Contains(b, []byte("sluice/fanout")) {
+		t.Errorf("goroutine.txt is not a gateway's: %v", err)
+	}
+}

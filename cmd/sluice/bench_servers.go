@@ -36,9 +36,15 @@ spec:
 
 // startSluice starts this program as a gateway of its own, with a fresh store, and points the cell at it.
 func startSluice(ctx context.Context, c *load.Cell, cpu int, environ ...string) (func(), error) {
+	_, stop, err := startSluiceWithOps(ctx, c, cpu, environ...)
+	return stop, err
+}
+
+// startSluiceWithOps also returns the URL of the ops listener.
+func startSluiceWithOps(ctx context.Context, c *load.Cell, cpu int, environ ...string) (url string, stop func(), err error) {
 	dir, err := os.MkdirTemp("", "sluice-bench-")
 	if err != nil {
-		return nil, err
+		return "", nil, err
 	}
 	ports, err := freePorts(3)
 	if err == nil {
@@ -47,13 +53,14 @@ func startSluice(ctx context.Context, c *load.Cell, cpu int, environ ...string) 
 	}
 	self, selfErr := os.Executable()
 	if err := errors.Join(err, selfErr); err != nil {
-		return nil, errors.Join(err, os.RemoveAll(dir))
+		return "", nil, errors.Join(err, os.RemoveAll(dir))
 	}
 	edge, ops := fmt.Sprintf("127.0.0.1:%d", ports[0]), fmt.Sprintf("127.0.0.1:%d", ports[1])
 	cmd := exec.CommandContext(ctx, self, "serve", "--apis", dir, "--data", filepath.Join(dir, "data"), "--http", edge, "--https", "", "--ops", ops, "--log-level", "error")
 	cmd.Env = append(append(os.Environ(), "SLUICE_EDGE_DRAIN_DELAY=0s", "SLUICE_FANOUT_DRAIN_OVER=0s"), environ...)
 	c.URL, c.Publish = "http://"+edge+"/bench/1.0.0/t/0", nil
-	return startServer(ctx, c, cmd, cpu, "http://"+ops+"/readyz", dir)
+	stop, err = startServer(ctx, c, cmd, cpu, "http://"+ops+"/readyz", dir)
+	return "http://" + ops, stop, err
 }
 
 // startServer starts cmd on a CPU, waits until the ready URL answers, and makes the cell read the processes' usage.

@@ -24,6 +24,7 @@ func (p *process) buildEdge(ctx context.Context) error {
 		Linger: lingerOf(f.Linger), Memory: int64(float64(f.Memory) * float64(memoryLimit())),
 	}, fanout.HubDeps{
 		NewLive: p.broker.NewLive, Direct: p.broker.Direct(), Bus: p.broker.Bus(), Logger: p.log, Registerer: p.reg,
+		Tracer: p.traces.Tracer(),
 	})
 	if err != nil {
 		return withCode(exitFailed, fmt.Errorf("hub: %w", err))
@@ -37,7 +38,8 @@ func (p *process) buildEdge(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	deps := edge.Deps{Link: p.broker.Link, Catalog: p.store, Hub: hub, Portable: portable, Logger: p.log, Registerer: p.reg}
+	deps := edge.Deps{Link: p.broker.Link, Catalog: p.store, Hub: hub, Portable: portable, Logger: p.log, Registerer: p.reg,
+		Tracer: p.traces.Tracer()}
 	if adopter != nil {
 		deps.Adopter = adopter
 	}

@@ -63,7 +63,7 @@ func (p *process) buildIngest(context.Context) error {
 	sup, err := ingest.New(p.cfg.Ingest, p.cfg.Upstream, ingest.Deps{
 		Node: nodeName(p.cfg), Boot: p.boot, Members: p.members, Catalog: p.store, Writer: p.broker.Writer(), Bus: p.broker.Bus(), Own: p.broker.Bucket(ownBucket),
 		Guard:   p.guard,
-		Product: "sluice/" + version.Read().Version, Log: p.log, Metrics: p.reg,
+		Product: "sluice/" + version.Read().Version, Log: p.log, Metrics: p.reg, Tracer: p.traces.Tracer(),
 	})
 	if err != nil {
 		return withCode(exitFailed, err)

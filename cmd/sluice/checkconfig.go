@@ -6,13 +6,14 @@ import (
 	"github.com/spf13/cobra"
 
 	"sluice/config/catalog"
+	"sluice/internal/obs"
 )
 
 // newCheckConfig fits systemd's ExecStartPre: exit 0 if serve would start with these settings and definitions, else 78.
 func newCheckConfig(e env) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "check-config [FILE]",
-		Short: "Check the settings and the API definitions, print every mistake with its place",
+		Short: "Check the settings, the OTEL_ variables and the API definitions, print every mistake with its place",
 		Args:  cobra.MaximumNArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
 			file := ""
@@ -22,6 +23,9 @@ func newCheckConfig(e env) *cobra.Command {
 			cfg, warnings, err := loadSettings(c, e, file)
 			if err != nil {
 				return err
+			}
+			if _, err := obs.ReadTraceEnv(e.lookup); err != nil {
+				return withCode(exitInvalid, err)
 			}
 			for _, w := range warnings {
 				fmt.Fprintf(e.stderr, "warning: %s\n", w)

@@ -42,19 +42,21 @@ type process struct {
 	hub     *fanout.Hub        // nil without role edge
 	opsAt   net.Addr           // nil without an ops listener
 	lock    *dataLock          // of the data folder; nil if nothing is stored there
+	traces  *obs.Traces        // nil = off
 
 	catalog *catalogMetrics
 	began   time.Time
 	started atomic.Bool // everything listens
 
-	stops   []func()
-	stopOps func()
+	stops      []func()
+	stopOps    func()
+	stopTraces func()
 }
 
 // build makes and starts every part. On error what was started is stopped again.
 func build(ctx context.Context, e env, cfg config.Config, guard *outbound.Guard, store reloader) (*process, error) {
 	p := &process{boot: strconv.FormatUint(rand.Uint64(), 36), cfg: cfg, guard: guard, store: store, began: time.Now(), group: newGroup(), health: &obs.Health{},
-		stopOps: func() {}}
+		stopOps: func() {}, stopTraces: func() {}}
 	v := version.Read()
 	p.reg = obs.NewRegistry(v.Version, v.Commit)
 	out, _ := e.stderr.(*os.File)
@@ -65,6 +67,9 @@ func build(ctx context.Context, e env, cfg config.Config, guard *outbound.Guard,
 		return nil, withCode(exitInvalid, err)
 	}
 	p.log = log
+	if err := p.buildTraces(e); err != nil {
+		return nil, err
+	}
 	p.catalog = newCatalogMetrics(p.reg, store)
 	limitResources(cfg, log)
 	p.health.Ready("start", func() (obs.Grade, string) {

@@ -170,8 +170,8 @@ func notifyReloading() {
 }
 
 // shutdown takes the process down in order: refuse new clients and drain the edge over its window, hand the feeds over,
-// stop the lanes, close the broker, then the ops listener, so that health can be asked to the end. The data folder is let go
-// last.
+// stop the lanes, close the broker, export the last spans, then close the ops listener, so that health can be asked to the
+// end. The data folder is let go last.
 func (p *process) shutdown() error {
 	var errs []error
 	if p.edge != nil {
@@ -188,6 +188,7 @@ func (p *process) shutdown() error {
 		errs = append(errs, p.broker.Close(ctx))
 		cancel()
 	}
+	p.stopTraces() // all spans have ended by now
 	p.stopOps()
 	if p.lock != nil {
 		p.lock.release()

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"strings"
 	"time"
+
+	"sluice/internal/trace"
 )
 
 // FeedID names one feed: the mapped API token and the mapped path-and-query
@@ -57,6 +59,9 @@ type Message struct {
 	Rx int64
 	// Path is the canonical path and query of a hashed feed key, else "".
 	Path string
+	// Trace is the span of the commit that stored it, on the commit's first event and
+	// if that span is recorded; zero = none.
+	Trace trace.Context
 	// Body is the exact prefix of the client's frame: "event:" and "data:" lines.
 	Body []byte
 }
@@ -77,6 +82,8 @@ type Commit struct {
 	Prev      uint64
 	Path      string // canonical path and query, stored for hashed feeds only
 	Events    []Event
+	// Trace is the commit's span; stored with the first event. Zero stores nothing.
+	Trace trace.Context
 	// Force makes Prev only the link stored in the first event and expects an empty
 	// subject: for a feed whose last event expired or was purged.
 	Force bool

@@ -21,7 +21,8 @@
 // Sse-Tx <epoch>.<n>[.<i>] (which commit, which event of it), Sse-Prev (the feed's
 // sequence before this one; absent inside an atomic batch, where it is the one before),
 // Sse-Id (upstream id), Sse-Rx (time of receipt), Sse-Ctl: gap (a marker), Sse-Path (of
-// feeds whose path is too long for a subject). Anything else under a feed's subject is
+// feeds whose path is too long for a subject), traceparent (the commit's span, on its
+// first event, if it is recorded). Anything else under a feed's subject is
 // foreign: it is left out and shows as a hole.
 //
 // # Goroutines

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
+
+	"sluice/internal/trace"
 )
 
 // Headers of a stored message. Names starting "Nats-" are the broker's.
@@ -19,6 +21,10 @@ const (
 	hdrRx   = "Sse-Rx"   // µs since 1970 at which ingest read it, base36
 	hdrCtl  = "Sse-Ctl"  // "gap" on a stored marker
 	hdrPath = "Sse-Path" // canonical path and query of a hashed feed
+
+	// hdrTrace is the commit's span, on its first event if it is recorded. It takes
+	// HeaderLen bytes and the name, far within headerReserve.
+	hdrTrace = "traceparent"
 
 	hdrSubject  = "Nats-Subject"
 	hdrSeq      = "Nats-Sequence"
@@ -101,6 +107,9 @@ func (s *stored) parseOwn(h nats.Header, body []byte) error {
 		return fmt.Errorf("%w: header %s %q", ErrForeign, hdrCtl, v)
 	}
 	s.Path = value(h, hdrPath)
+	if v := value(h, hdrTrace); v != "" { // one that cannot be read costs nobody an event
+		s.Trace, _ = trace.Parse(v)
+	}
 	if !ValidBody(body) {
 		return fmt.Errorf("%w: body is no prefix of a frame", ErrForeign)
 	}

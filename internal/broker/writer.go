@@ -241,6 +241,9 @@ func (c *Commit) header(h nats.Header, i int, link int64, hashed bool) {
 	if hashed && c.Path != "" {
 		h[hdrPath] = []string{c.Path}
 	}
+	if i == 0 && c.Trace.Valid() {
+		h[hdrTrace] = []string{c.Trace.String()}
+	}
 }
 
 // fenced makes the error of a wrong last sequence ours; nil means that it was an attempt

@@ -50,7 +50,7 @@ type Gateway struct {
 	t     testing.TB
 	Path  string            // of the program
 	Dir   string            // holds sluice.yaml, apis and data
-	env   []string          // SLUICE_… settings
+	env   []string          // SLUICE_… and OTEL_… settings
 	Addrs map[string]string // by listener; the ports stay over restarts
 
 	cmd  *exec.Cmd
@@ -72,7 +72,7 @@ func (e Entry) Is(key string, want any) bool { return fmt.Sprint(e[key]) == fmt.
 type Options struct {
 	Engine string            // portable or auto, the default
 	APIs   map[string]string // definition files
-	Env    []string          // SLUICE_… settings over baseConfig
+	Env    []string          // SLUICE_… settings over baseConfig, and OTEL_… ones
 	HTTPS  bool
 	Plain  bool // without the race detector in any case
 }
@@ -180,7 +180,7 @@ func (g *Gateway) Spawn() {
 func (g *Gateway) command(args ...string) *exec.Cmd {
 	cmd := exec.Command(g.Path, args...)
 	cmd.Dir = g.Dir
-	own := func(e string) bool { return strings.HasPrefix(e, "SLUICE_") }
+	own := func(e string) bool { return strings.HasPrefix(e, "SLUICE_") || strings.HasPrefix(e, "OTEL_") }
 	cmd.Env = append(append(slices.DeleteFunc(os.Environ(), own), "GORACE=halt_on_error=1 exitcode=66"), g.env...)
 	return cmd
 }

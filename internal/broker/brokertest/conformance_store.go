@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"sluice/internal/broker"
+	"sluice/internal/trace"
 )
 
 func testAgree(r *rig) {
@@ -50,7 +51,8 @@ func testRoundTrip(r *rig) {
 		{Body: []byte("data: " + strings.Repeat("x", 100_000) + "\n"), UpstreamID: strings.Repeat("%", 1024)},
 	}
 	path := broker.CanonicalPath("/"+strings.Repeat("long/", 50), "a=b")
-	_, err := r.b.Writer().Commit(r.ctx, f, &broker.Commit{Epoch: 1 << 60, Tx: 1 << 40, Path: path, Events: es})
+	span := trace.Context{Trace: [16]byte{1}, Span: [8]byte{2}, Sampled: true}
+	_, err := r.b.Writer().Commit(r.ctx, f, &broker.Commit{Epoch: 1 << 60, Tx: 1 << 40, Path: path, Events: es, Trace: span})
 	r.check(err)
 	last, err := r.b.Writer().Last(r.ctx, f)
 	r.check(err)
@@ -65,6 +67,9 @@ func testRoundTrip(r *rig) {
 		if m.Epoch != 1<<60 || m.Tx != 1<<40 || m.UpstreamID != e.UpstreamID || m.Gap != e.Gap || m.Rx != e.Rx ||
 			m.Path != path || !bytes.Equal(m.Body, e.Body) {
 			r.Errorf("message %d: %+v, want %+v", i, m, e)
+		}
+		if first := i == 0; first != (m.Trace == span) || !first && m.Trace.Valid() {
+			r.Errorf("message %d has the span %+v: the first, and only it, has the commit's", i, m.Trace)
 		}
 	}
 	if age := time.Since(time.UnixMicro(last.Micros)); age < -time.Minute || age > time.Hour {

@@ -99,6 +99,9 @@ func (w memoryWriter) store(s *memoryStream, f broker.FeedID, c *broker.Commit, 
 	if f.Hashed() {
 		msg.Path = c.Path
 	}
+	if i == 0 {
+		msg.Trace = c.Trace
+	}
 	s.feeds[f] = append(s.feeds[f], msg)
 	s.trim(f)
 	return msg
