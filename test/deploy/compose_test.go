@@ -82,7 +82,7 @@ func TestCompose(t *testing.T) {
 			if v.Type != types.VolumeTypeBind {
 				continue
 			}
-			if _, err := os.Stat(v.Source); (err != nil || !v.ReadOnly) && !comesLater(v.Source) {
+			if _, err := os.Stat(v.Source); err != nil || !v.ReadOnly {
 				t.Errorf("%s: mounts %s, read only %v: %v", name, v.Source, v.ReadOnly, err)
 			}
 		}
@@ -91,12 +91,6 @@ func TestCompose(t *testing.T) {
 			t.Errorf("%s: profile %q instead of %q", name, got, profile)
 		}
 	}
-}
-
-// comesLater is true of deploy/nats while the tree does not have it.
-func comesLater(source string) bool {
-	_, err := os.Stat(filepath.Join(root, "deploy/nats"))
-	return filepath.Base(source) == "nats" && err != nil
 }
 
 // TestComposeImages: each image has a version, and can be another one by a variable of the environment.
@@ -184,8 +178,8 @@ func checkNode(t *testing.T, project *types.Project, s types.ServiceConfig, bin 
 	if !strings.HasPrefix(s.Name, string(cfg.Roles[0])) || len(cfg.Roles) != 1 || s.Hostname != s.Name {
 		t.Errorf("roles %v, host name %s", cfg.Roles, s.Hostname)
 	}
-	if cfg.Broker.Embedded() {
-		t.Error("the broker is embedded")
+	if cfg.Broker.Durability != config.DurabilityCluster {
+		t.Errorf("durability %s, though there are three servers", cfg.Broker.Durability)
 	}
 	for _, u := range cfg.Broker.URLs {
 		host, port, _ := strings.Cut(strings.TrimPrefix(u, "nats://"), ":")
@@ -318,9 +312,6 @@ func read(t *testing.T, name string) string {
 // TestComposeBroker: a NATS server takes the settings of deploy/nats with the environment of each NATS service and the keys that the
 // program makes, and listens where the other services look for it.
 func TestComposeBroker(t *testing.T) {
-	if comesLater("nats") {
-		t.Skip("deploy/nats is not in this tree: it comes with the permissions of the roles")
-	}
 	secrets := t.TempDir()
 	if out, err := exec.Command(gateway.Binary(t, true), "nkeys", secrets).CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
