@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"sluice/internal/broker"
 )
@@ -99,11 +100,21 @@ func waitLinkChange(t *testing.T, n *broker.Node, do func()) {
 	changed := n.LinkChanged()
 	do()
 	for {
-		<-changed
+		waitChanged(t, changed)
 		changed = n.LinkChanged()
 		if l := n.Link(); l.Up && l.Since != since {
 			return
 		}
+	}
+}
+
+// waitChanged waits for a change of the link, which only a broken login keeps back.
+func waitChanged(t *testing.T, changed <-chan struct{}) {
+	t.Helper()
+	select {
+	case <-changed:
+	case <-time.After(startTimeout):
+		t.Fatal("the link does not change")
 	}
 }
 
@@ -122,7 +133,7 @@ func TestPasswordFile(t *testing.T) {
 	if err := os.WriteFile(file, []byte("hush-hush\nmore\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	<-changed // it tries by itself
+	waitChanged(t, changed) // it tries by itself
 	if l := n.Link(); !l.Up || l.Never {
 		t.Errorf("with the right one: %+v", l)
 	}
