@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"net"
+	"net/http"
 	"os"
 	"runtime"
 	"strconv"
@@ -125,14 +126,26 @@ func (p *process) start(name string, f func(context.Context) error) {
 	p.stops = append(p.stops, p.group.start(name, f))
 }
 
+// onceStarted answers 503 until every part that h looks at is there.
+func (p *process) onceStarted(h http.HandlerFunc) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		if !p.started.Load() {
+			w.Header().Set("Retry-After", "1")
+			http.Error(w, "still starting", http.StatusServiceUnavailable)
+			return
+		}
+		h(w, r)
+	}
+}
+
 // buildOps opens the ops listener first, so that a start that takes long can be watched.
 func (p *process) buildOps(ctx context.Context) error {
 	if p.cfg.Ops.Addr == "" {
 		return nil
 	}
 	mux := obs.NewMux(p.health, p.reg, version.Read())
-	mux.HandleFunc("GET /feeds", p.serveFeeds)
-	mux.HandleFunc("GET /status", p.serveStatus)
+	mux.HandleFunc("GET /feeds", p.onceStarted(p.serveFeeds))
+	mux.HandleFunc("GET /status", p.onceStarted(p.serveStatus))
 	ops, err := obs.ListenOps(ctx, p.cfg.Ops.Addr, mux, p.log)
 	if err != nil {
 		return bindError(err, p.log)
