@@ -75,7 +75,7 @@ func TestUpstreamRows(t *testing.T) {
 			log: "response head is too large"},
 		{id: "U25", name: "repeated ids and events are kept", state: "up", stored: "a a b",
 			serve: text("id: 1\ndata: a\n\nid: 1\ndata: a\n\nid: 1\ndata: b\n\n")},
-		{id: "", name: "503 with Retry-After", serve: answer(503, "Retry-After", "7"), state: "error", log: "wait=7."},
+		{id: "", name: "503 with Retry-After", serve: answer(503, "Retry-After", "125"), state: "error", log: "wait=2m"},
 		{id: "", name: "500", serve: answer(500), state: "error", log: "status 500"},
 		{id: "", name: "a foreign charset is read as UTF-8", state: "up", log: "charset=latin-1", stored: "a",
 			serve: func(*rig) http.HandlerFunc {
