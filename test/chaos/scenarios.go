@@ -164,7 +164,7 @@ func scenarios() []*scenario {
 		{name: "upstream-garbage", row: "A33", n: 6, do: func(r *run, i int) {
 			r.inject([]string{"html", "gzip", "not-http", "bad-chunk", "redirect-loop", "headers:1MiB"}[i%6])
 		}},
-		{name: "upstream-silent", row: "A30", env: []string{"SLUICE_UPSTREAM_IDLE=2s"}, do: func(r *run, _ int) { r.inject("stall:0s") }},
+		{name: "upstream-silent", row: "A30", env: []string{"SLUICE_UPSTREAM_IDLE=5s"}, do: func(r *run, _ int) { r.inject("stall:0s") }},
 		{name: "upstream-burst", row: "A3", n: 4, do: func(r *run, _ int) { r.inject("burst:2000") }},
 		{name: "balancer-kill", row: "A10", do: func(r *run, _ int) {
 			p := r.pick(topology.Balancer)

@@ -209,17 +209,20 @@ var probe = &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
 func (p *Process) WaitReady(ctx context.Context) error {
 	tick := time.NewTicker(50 * time.Millisecond)
 	defer tick.Stop()
-	for !p.Ready(ctx) {
+	for {
+		ready := p.Ready(ctx)
+		if why := p.Ended(); why != "" { // also if somebody else answers at its address
+			return fmt.Errorf("%s ended while it was awaited: %s; see %s\n%s", p.Name, why, p.Log, tail(p.Log))
+		}
+		if ready {
+			return nil
+		}
 		select {
 		case <-tick.C:
-			if why := p.Ended(); why != "" {
-				return fmt.Errorf("%s ended while it was awaited: %s; see %s\n%s", p.Name, why, p.Log, tail(p.Log))
-			}
 		case <-ctx.Done():
 			return fmt.Errorf("%s is not ready: %w; see %s\n%s", p.Name, ctx.Err(), p.Log, tail(p.Log))
 		}
 	}
-	return nil
 }
 
 // tail is the end of a log, for an error.

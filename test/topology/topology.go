@@ -8,10 +8,12 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -257,19 +259,21 @@ func born(pid int) string {
 	return fields[19]
 }
 
-// addr gives out an address of this machine that nobody listens on, each once.
+// addr gives out an address of this machine that nobody listens on, each once. Ports are below those that the system gives
+// to connections, so that none takes one while its process is away.
 func (t *Topology) addr() (string, error) {
 	for range 100 {
-		ln, err := net.Listen("tcp", "127.0.0.1:0")
+		addr := net.JoinHostPort("127.0.0.1", strconv.Itoa(10_000+rand.IntN(20_000)))
+		if t.taken[addr] {
+			continue
+		}
+		ln, err := net.Listen("tcp", addr)
 		if err != nil {
-			return "", err
+			continue
 		}
-		addr := ln.Addr().String()
 		ln.Close()
-		if !t.taken[addr] {
-			t.taken[addr] = true
-			return addr, nil
-		}
+		t.taken[addr] = true
+		return addr, nil
 	}
 	return "", errors.New("no free port")
 }
