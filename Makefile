@@ -8,7 +8,7 @@ build:
 	go build -o bin/sluice ./cmd/sluice
 
 test: ## what a newcomer runs: needs only Go
-	@.ci/run fast unit e2e badinput
+	@SHORT=1 .ci/run fast unit e2e badinput
 
 check: ## all that CI runs; as root it installs what it needs
 	@.ci/run

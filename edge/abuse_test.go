@@ -64,9 +64,6 @@ func TestRapidReset(t *testing.T) {
 // D18: a client that dribbles its head is closed five seconds after it connected. A
 // line begun gets net/http's own 400, nothing else does.
 func TestSlowHead(t *testing.T) {
-	if testing.Short() {
-		t.Skip("takes 5 s")
-	}
 	r := newRig(t)
 	conn, err := net.Dial("tcp", r.addr)
 	if err != nil {

@@ -21,9 +21,6 @@ func onBoth(t *testing.T, cfg HubConfig, test func(r *rig)) {
 		})
 	})
 	t.Run("real", func(t *testing.T) {
-		if testing.Short() {
-			t.Skip("-short")
-		}
 		r := newRig(t, brokertest.Start(t), cfg)
 		test(r)
 		r.close()
