@@ -99,6 +99,7 @@ func TestStarts(t *testing.T) {
 		id := c.State().ID
 		l.Emit("/ticks", 60)
 		l.gate.WaitFeed("/ticks", "100 events", func(s gateway.FeedStatus, _ bool) bool { return s.Events == 100 })
+		l.await(c, "at event 100", func(s reader.State) bool { return s.N == 100 }) // so the edge has them too
 		for query, from := range map[string]uint64{
 			"?from=earliest": 1, "?from=last:5": 96, "?from=last": 100, "?since=" + since: 41, "?lastEventId=" + id: 41,
 			"?from=earliest&Last-Event-ID=" + id: 41, "?since=2020-01-01T00:00:00Z": 1,
