@@ -122,6 +122,9 @@ type Control struct {
 	// Addr is host:port of the management listener. Default 127.0.0.1:9080: whoever reaches it manages the gateway. Empty
 	// opens none.
 	Addr string `json:"addr"`
+	// AdminPasswordFile holds the password of the first administrator on its first line, read when there is no user yet. Default
+	// empty: a password is made up, printed once and kept in the data folder (first-admin-password) until it is changed.
+	AdminPasswordFile string `json:"adminPasswordFile"`
 }
 
 // Ops is the listener for health, metrics and profiles.

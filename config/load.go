@@ -60,6 +60,7 @@ func Load(file string, env []string, overrides map[string]string) (Config, []War
 	l.contradictions()
 	l.certificate()
 	l.brokerFiles()
+	l.controlFiles()
 	if err := l.errs.Err(); err != nil {
 		return Config{}, nil, err
 	}
@@ -266,6 +267,17 @@ func (l *loader) brokerFiles() {
 	}
 }
 
+// controlFiles checks the file of the first administrator's password.
+func (l *loader) controlFiles() {
+	file := l.cfg.Control.AdminPasswordFile
+	if file == "" {
+		return
+	}
+	if text, ok := l.read("control.adminPasswordFile", file); ok && len(bytes.TrimSpace(text)) == 0 {
+		l.errs = append(l.errs, l.at("control.adminPasswordFile", file+" is empty", ""))
+	}
+}
+
 // looksLikeCredentials finds the seed of a user's nkey, which both kinds of file hold. Connecting checks it to the last letter.
 var looksLikeCredentials = regexp.MustCompile(`(?m)^SU[A-Z2-7]{56}\s*$`)
 
@@ -291,7 +303,7 @@ func (l *loader) warn() {
 		l.warnings = append(l.warnings, Warning{Where: l.where(path), Message: message})
 	}
 	for path, file := range map[string]string{"edge.https.key": l.cfg.Edge.HTTPS.Key, "broker.credentials": l.cfg.Broker.Credentials,
-		"broker.passwordFile": l.cfg.Broker.PasswordFile, "broker.tls.key": l.cfg.Broker.TLS.Key} {
+		"broker.passwordFile": l.cfg.Broker.PasswordFile, "control.adminPasswordFile": l.cfg.Control.AdminPasswordFile, "broker.tls.key": l.cfg.Broker.TLS.Key} {
 		if file == "" || runtime.GOOS == "windows" {
 			continue
 		}

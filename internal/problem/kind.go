@@ -69,6 +69,9 @@ func table(k Kind) entry {
 	if e, ok := rows[k]; ok {
 		return e
 	}
+	if e, ok := managed[k]; ok {
+		return e
+	}
 	return rows[Internal]
 }
 
@@ -131,11 +134,10 @@ func (k Kind) Sheddable() bool { return table(k).sheddable }
 
 // Type returns the `type` member: /problems/<slug>, or about:blank for general kinds.
 func (k Kind) Type() string {
-	e, ok := rows[k]
-	if !ok {
+	if !k.Known() {
 		k = Internal
 	}
-	if e.general {
+	if table(k).general {
 		return "about:blank"
 	}
 	return "/problems/" + string(k)

@@ -1,0 +1,103 @@
+package auth
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+
+	"sluice/internal/problem"
+)
+
+// firstName is the user that a new cluster begins with.
+const firstName = "admin"
+
+// ensureFirst makes the first administrator if there is no user at all. Of several nodes that start at once, one makes it.
+func (a *Accounts) ensureFirst(ctx context.Context) error {
+	users, err := a.Users()
+	if err != nil || len(users) > 0 {
+		return err
+	}
+	password, made := a.cfg.FirstPassword, false
+	if password == "" {
+		password, made = newPassword(), true
+	}
+	r := userRecord{CreatedAt: a.now()}
+	if err := a.set(ctx, &r, firstName, password, []Role{RoleAdmin}); err != nil {
+		return err
+	}
+	r.First = made
+	if made {
+		if err := a.keepFirst(password); err != nil {
+			return err
+		}
+	}
+	err = a.put(ctx, userKey+firstName, r, 0)
+	switch {
+	case problem.KindOf(orNil(err)) == problem.VersionMismatch:
+		a.dropFirst() // another node was faster: its password counts
+		return nil
+	case err != nil:
+		return err
+	}
+	a.log.Info("first administrator made", "name", firstName)
+	if made {
+		a.cfg.Announce(firstName, password)
+	}
+	return nil
+}
+
+// orNil gives KindOf something to look at.
+func orNil(err error) error {
+	if err == nil {
+		return problem.Internal
+	}
+	return err
+}
+
+// alphabet of passwords that are made up: no characters that look alike.
+const alphabet = "abcdefghjkmnpqrstuvwxyzABCDEFGHJKLMNPQRSTUVWXYZ23456789"
+
+// newPassword makes up a password of 20 characters, 115 bits.
+func newPassword() string {
+	out := make([]byte, 0, 20)
+	for len(out) < 20 {
+		for _, b := range random(32) {
+			if int(b) < len(alphabet)*(256/len(alphabet)) && len(out) < 20 {
+				out = append(out, alphabet[int(b)%len(alphabet)])
+			}
+		}
+	}
+	return string(out)
+}
+
+// keepFirst writes a password that was made up to its file, for who missed it on the screen.
+func (a *Accounts) keepFirst(password string) error {
+	if a.cfg.FirstFile == "" {
+		return nil
+	}
+	if err := os.WriteFile(a.cfg.FirstFile, []byte(password+"\n"), 0o600); err != nil {
+		return fmt.Errorf("keep the password: %w", err)
+	}
+	return nil
+}
+
+// forgetFirst removes the file of the first password once it was changed.
+func (a *Accounts) forgetFirst(name string) {
+	a.mu.Lock()
+	first := a.users[firstName].First
+	a.mu.Unlock()
+	if name == firstName && !first {
+		a.dropFirst()
+	}
+}
+
+func (a *Accounts) dropFirst() {
+	if a.cfg.FirstFile == "" {
+		return
+	}
+	if err := os.Remove(a.cfg.FirstFile); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		a.log.Warn("file of the first password not removed", "error", err)
+	}
+}
