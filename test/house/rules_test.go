@@ -21,6 +21,7 @@ var mayImport = map[string][]string{
 	"config":                     {"internal/doc"},
 	"config/catalog":             {"config", "internal/broker", "internal/doc", "internal/problem"},
 	"config/admin":               {"config", "config/catalog", "internal/auth", "internal/doc", "internal/problem", "internal/version"},
+	"config/asyncapi":            {"config/catalog", "internal/doc", "internal/problem"},
 	"ingest/upstream":            {"internal/sse", "internal/outbound"},
 	"ingest/lease":               {"internal/broker"},
 	"ingest":                     {"ingest/upstream", "ingest/lease", "internal/broker", "internal/outbound", "internal/rate", "internal/sse", "internal/trace", "config", "config/catalog"},
