@@ -58,7 +58,7 @@ func appendAddr(list []netip.AddrPort, host, port string) []netip.AddrPort {
 // guardListeners keeps upstreams away from the listeners that are open, besides those in the settings.
 func (p *process) guardListeners() {
 	list := configured(p.cfg)
-	open := []net.Addr{p.opsAt}
+	open := []net.Addr{p.opsAt, p.control}
 	if p.edge != nil {
 		for _, a := range p.edge.Addrs() {
 			open = append(open, a)

@@ -45,6 +45,7 @@ type process struct {
 	edge    *edge.Server       // nil without role edge
 	hub     *fanout.Hub        // nil without role edge
 	opsAt   net.Addr           // nil without an ops listener
+	control net.Addr           // nil without a control listener
 	lock    *dataLock          // of the data folder; nil if nothing is stored there
 	traces  *obs.Traces        // nil = off
 
@@ -92,6 +93,7 @@ func build(ctx context.Context, e env, cfg config.Config, guard *outbound.Guard,
 	if cfg.Has(config.RoleEdge) {
 		steps = append(steps, p.buildEdge)
 	}
+	steps = append(steps, func(ctx context.Context) error { return p.buildAdmin(ctx, e) })
 	for _, step := range steps {
 		if err := step(ctx); err != nil {
 			_ = p.shutdown()

@@ -1,0 +1,87 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"sluice/config"
+	"sluice/config/admin"
+	"sluice/internal/auth"
+	"sluice/internal/broker"
+	"sluice/internal/obs"
+	"sluice/internal/version"
+)
+
+// firstPasswordFile, in the data folder, keeps a password that was made up until it is changed.
+const firstPasswordFile = "first-admin-password"
+
+// buildAdmin opens the control listener: the management API over the catalog that the broker keeps. Definitions that come from a folder
+// are managed there, so that without a catalog in the broker there is no listener.
+func (p *process) buildAdmin(ctx context.Context, e env) error {
+	if !p.cfg.Has(config.RoleControl) || p.cfg.Control.Addr == "" || p.manager == nil {
+		return nil
+	}
+	password, err := firstPassword(p.cfg.Control.AdminPasswordFile)
+	if err != nil {
+		return withCode(exitInvalid, err)
+	}
+	if err := os.MkdirAll(p.cfg.Data, 0o700); err != nil {
+		return withCode(exitOS, fmt.Errorf("data folder: %w", err))
+	}
+	accounts, err := auth.New(auth.Config{
+		Open:          func(ctx context.Context) (broker.Bucket, error) { return p.broker.Admin().Bucket(ctx, auth.Bucket, 1) },
+		FirstPassword: password, FirstFile: filepath.Join(p.cfg.Data, firstPasswordFile),
+		Announce: func(name, password string) { announceFirst(e.stderr, name, password) }, Logger: p.log,
+	})
+	if err != nil {
+		return withCode(exitInvalid, err)
+	}
+	server, err := admin.New(admin.Deps{Accounts: accounts, Catalog: p.manager, Options: catalogOptions(p.cfg, p.guard), Guard: p.guard,
+		Build: version.Read(), Logger: p.log})
+	if err != nil {
+		return withCode(exitFailed, err)
+	}
+	if err := server.Listen(ctx, p.cfg.Control.Addr); err != nil {
+		return bindError(err, p.log)
+	}
+	p.control = server.Addr()
+	p.guardListeners()
+	p.start("users", accounts.Run)
+	p.start("control listener", server.Run)
+	p.health.Ready("users", func() (obs.Grade, string) {
+		select {
+		case <-accounts.Ready():
+			return obs.OK, ""
+		default:
+			return obs.Degraded, "not loaded yet: nobody can sign in"
+		}
+	})
+	return nil
+}
+
+// firstPassword reads the first line of a file; "" without a file.
+func firstPassword(file string) (string, error) {
+	if file == "" {
+		return "", nil
+	}
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return "", fmt.Errorf("control.adminPasswordFile: %w", err)
+	}
+	line, _, _ := strings.Cut(string(text), "\n")
+	if line = strings.TrimRight(line, "\r"); line == "" {
+		return "", errors.New("control.adminPasswordFile: the first line is empty")
+	}
+	return line, nil
+}
+
+// announceFirst tells a person, once, how to sign in for the first time. Not by the log: it is kept and sent elsewhere.
+func announceFirst(w io.Writer, name, password string) {
+	fmt.Fprintf(w, "\nFirst start: sign in to the management API as %q with the password\n\n    %s\n\n"+
+		"It is shown once, and kept in %s of the data folder until you change it.\n\n", name, password, firstPasswordFile)
+}
