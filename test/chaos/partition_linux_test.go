@@ -100,7 +100,7 @@ func inOwnNetwork(t *testing.T, tests string) {
 // drop loses all packets from and to an address.
 func drop(t *testing.T, addr string) {
 	t.Helper()
-	nft(t, fmt.Sprintf("table ip cut { chain out { type filter hook output priority 0; ip daddr %[1]s drop; ip saddr %[1]s drop; } }", addr))
+	nft(t, fmt.Sprintf("table ip cut { chain out { type filter hook output priority 0; ip daddr %[1]s drop; ip saddr %[1]s drop; }; }", addr))
 }
 
 func undrop(t *testing.T) {
