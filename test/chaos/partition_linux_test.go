@@ -62,6 +62,9 @@ func TestPartition(t *testing.T) {
 			t.Errorf("a client of the edge that is cut off connected again: %+v", s)
 		}
 	}
+	if lost > 3*15*time.Second { // 8 to 12 s until the silence is noticed; 10 s of it are allowed
+		t.Errorf("not ready %v after the cut", lost)
+	}
 	if count < 3 { // one in 15 s
 		t.Errorf("%d heartbeats in %v, want 3", count, away)
 	}
