@@ -92,7 +92,7 @@ func newRoot(e env) *cobra.Command {
 	}
 	root.AddCommand(
 		newServe(e), newDemo(e), newFeed(e), newTail(e), newTop(e), newFeeds(e), newBench(e),
-		newCheckConfig(e), newGenConfig(e), newNKeys(e), newHealthcheck(e), newVersion(e),
+		newAsyncAPI(e), newCheckConfig(e), newGenConfig(e), newNKeys(e), newHealthcheck(e), newVersion(e),
 	)
 	return root
 }

@@ -19,6 +19,7 @@ var mayImport = map[string][]string{
 	"internal/broker/brokertest": {"internal/broker", "internal/trace"},
 	"config":                     {"internal/doc"},
 	"config/catalog":             {"config", "internal/broker", "internal/doc", "internal/problem"},
+	"config/asyncapi":            {"config/catalog", "internal/doc", "internal/problem"},
 	"ingest/upstream":            {"internal/sse", "internal/outbound"},
 	"ingest/lease":               {"internal/broker"},
 	"ingest":                     {"ingest/upstream", "ingest/lease", "internal/broker", "internal/outbound", "internal/rate", "internal/sse", "internal/trace", "config", "config/catalog"},
