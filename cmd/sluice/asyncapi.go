@@ -1,7 +1,9 @@
 package main
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"strings"
@@ -15,7 +17,7 @@ import (
 	"sluice/internal/outbound"
 )
 
-// newAsyncAPI works on files: no server is asked.
+// newAsyncAPI works on files, and on the APIs of a server.
 func newAsyncAPI(e env) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "asyncapi",
@@ -23,7 +25,7 @@ func newAsyncAPI(e env) *cobra.Command {
 		Args:  cobra.NoArgs,
 		RunE:  func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
-	c.AddCommand(newAsyncAPIValidate(e), newAsyncAPIExport(e), newAsyncAPIImport(e))
+	c.AddCommand(newAsyncAPIValidate(e), newAsyncAPIExport(e), newAsyncAPIImport(e), newAsyncAPIUpdate(e))
 	return c
 }
 
@@ -57,15 +59,20 @@ func newAsyncAPIValidate(e env) *cobra.Command {
 
 func newAsyncAPIExport(e env) *cobra.Command {
 	var o asyncapi.ExportOptions
+	var server *serverFlags
 	var profile, id, output string
 	var servers []string
 	c := &cobra.Command{
-		Use:   "export FILE",
-		Short: "Print the AsyncAPI document of an API definition",
-		Example: "  sluice asyncapi export apis/market.yaml --server-url https://edge.example.com\n" +
+		Use:   "export ID|FILE",
+		Short: "Print the AsyncAPI document of an API on the server, or of a definition file",
+		Example: "  sluice asyncapi export market@1.0.0 > market.asyncapi.yaml\n" +
+			"  sluice asyncapi export apis/market.yaml --server-url https://edge.example.com\n" +
 			"  sluice asyncapi export apis/market.yaml --profile internal --asyncapi 2.6.0 -o json",
 		Args: cobra.ExactArgs(1),
-		RunE: func(_ *cobra.Command, args []string) error {
+		RunE: func(c *cobra.Command, args []string) error {
+			if onServer(args[0]) {
+				return exportAsyncAPI(c, e, server, args[0], o.Version, profile, output)
+			}
 			api, err := readAPI(args[0], id)
 			if err != nil {
 				return err
@@ -82,6 +89,8 @@ func newAsyncAPIExport(e env) *cobra.Command {
 			return printDocument(e, output, d.JSON, d.YAML)
 		},
 	}
+	server = addServer(c)
+	c.ValidArgsFunction = idsOrFiles(e, server)
 	f := c.Flags()
 	f.StringVar(&id, "api", "", "`NAME@VERSION`, if the file defines several APIs")
 	f.StringVar(&o.Version, "asyncapi", "", "`VERSION` of AsyncAPI: 3.1.0 (default) or 2.6.0; for wso2 2.6.0 (default) or 3.0.0")
@@ -95,14 +104,32 @@ func newAsyncAPIExport(e env) *cobra.Command {
 
 func newAsyncAPIImport(e env) *cobra.Command {
 	var o asyncapi.ImportOptions
-	var base, output string
+	var server *serverFlags
+	var dryRun *bool
+	var local bool
+	var version, base, output string
 	c := &cobra.Command{
 		Use:   "import FILE|URL",
-		Short: "Print the API definition of an AsyncAPI document, and what could not be taken over",
-		Example: "  sluice asyncapi import stocks.yaml --endpoint http://127.0.0.1:8090 >apis/stocks.yaml\n" +
-			"  sluice asyncapi import market.yaml --base apis/market.yaml",
+		Short: "Create an API from an AsyncAPI document, and tell what could not be taken over",
+		Long:  "import sends a file to the server, or has the server fetch a URL. --local makes the definition here and prints it.",
+		Example: "  sluice asyncapi import stocks.yaml --endpoint http://127.0.0.1:8090\n" +
+			"  sluice asyncapi import market.yaml --local --base apis/market.yaml",
 		Args: cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
+			if !local {
+				if base != "" {
+					return withCode(exitUsage, errors.New("--base is for --local; 'asyncapi update' changes an API of the server"))
+				}
+				query := importMode(o.Lenient)
+				for key, value := range map[string]string{"name": o.Name, "context": o.Context, "version": version, "endpoint": o.Endpoint, "server": o.Server} {
+					if value != "" {
+						query.Set(key, value)
+					}
+				}
+				server.output = cmp.Or(output, "table")
+				return importAsyncAPI(c, e, server, args[0], query, *dryRun)
+			}
+			output = cmp.Or(output, "yaml")
 			data, err := readDocument(c.Context(), args[0])
 			if err != nil {
 				return withCode(exitFailed, err)
@@ -125,14 +152,17 @@ func newAsyncAPIImport(e env) *cobra.Command {
 			return printDocument(e, output, func() ([]byte, error) { return doc.WriteJSON(tree) }, func() ([]byte, error) { return doc.WriteYAML(tree) })
 		},
 	}
+	server, dryRun = addServer(c), addDryRun(c)
 	f := c.Flags()
+	f.BoolVar(&local, "local", false, "print the definition instead of sending the document; the report goes to standard error")
+	f.StringVar(&version, "version", "", "`VERSION` of the API. Default: the document's")
 	f.StringVar(&o.Name, "name", "", "`NAME` of the API. Default: as the document says, else made of its title")
 	f.StringVar(&o.Context, "context", "", "`PATH` of the API. Default: as the document says, else its name")
 	f.StringVar(&o.Endpoint, "endpoint", "", "`URL` of the backend. Default: the document's server")
-	f.StringVar(&o.Server, "server", "", "`NAME` of the server that is the backend. Default: the first of protocol sse, else http(s)")
+	f.StringVar(&o.Server, "from-server", "", "`NAME` of the server that is the backend. Default: the first of protocol sse, else http(s)")
 	f.BoolVar(&o.Lenient, "lenient", false, "leave out, with a warning, what would refuse the document: channels that clients only publish to")
 	f.StringVar(&base, "base", "", "definition `FILE` that the document updates: what a document cannot hold stays")
-	f.StringVarP(&output, "output", "o", "yaml", "yaml or json")
+	f.StringVarP(&output, "output", "o", "", "table, json, yaml or name; with --local yaml or json")
 	return c
 }
 

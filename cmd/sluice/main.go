@@ -18,6 +18,7 @@ const (
 	exitOK      = 0
 	exitFailed  = 1  // runtime failure or a server's refusal
 	exitUsage   = 2  // wrong flags or arguments
+	exitDiffers = 3  // diff found changes
 	exitOS      = 71 // cannot bind a listener, take the data folder or raise a limit
 	exitInvalid = 78 // invalid configuration
 )
@@ -41,6 +42,7 @@ func withCode(code int, err error) error {
 
 // env is the world a verb sees; tests replace it.
 type env struct {
+	stdin          io.Reader // nil = none
 	stdout, stderr io.Writer
 	signals        <-chan os.Signal // SIGINT, SIGTERM, SIGHUP
 	nohup          bool             // SIGHUP was ignored when the program began: it ends nothing
@@ -53,7 +55,7 @@ func main() {
 	nohup := signal.Ignored(syscall.SIGHUP) // before Notify changes it
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	os.Exit(run(context.Background(), os.Args[1:], env{
-		stdout: os.Stdout, stderr: os.Stderr, signals: signals, nohup: nohup,
+		stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr, signals: signals, nohup: nohup,
 		lookup: os.LookupEnv, environ: os.Environ(),
 	}))
 }
@@ -93,7 +95,10 @@ func newRoot(e env) *cobra.Command {
 	root.AddCommand(
 		newServe(e), newDemo(e), newFeed(e), newTail(e), newTop(e), newFeeds(e), newBench(e),
 		newAsyncAPI(e), newCheckConfig(e), newGenConfig(e), newNKeys(e), newHealthcheck(e), newVersion(e),
+		newLogin(e), newLogout(e), newWhoAmI(e), newGet(e), newDescribe(e), newHistory(e), newCreate(e), newApply(e), newDiff(e), newSet(e),
+		newDelete(e), newTopic(e), newRevision(e), newDeploy(e), newUndeploy(e), newImport(e), newExport(e),
 	)
+	root.AddCommand(newActions(e)...)
 	return root
 }
 

@@ -12,7 +12,8 @@ import (
 )
 
 // streamKeeper makes what is stored in the broker: the stream of each API and the bucket of feed owners. What fails is tried
-// again, with more patience each time, when definitions change, and when the broker is back.
+// again, with more patience each time, when definitions change, when the broker is back, and when it says that a stream was
+// deleted. A word of the broker can be lost, so all is looked at now and then.
 type streamKeeper struct {
 	p *process
 
@@ -26,9 +27,25 @@ const (
 	mostPause  = 10 * time.Second
 )
 
+// lookAgain is how long a stream may be away at most when nobody said so.
+const lookAgain = time.Minute
+
 // run keeps the streams as the catalog says until ctx ends.
 func (k *streamKeeper) run(ctx context.Context) error {
 	snaps := k.p.store.Watch(ctx)
+	deleted := make(chan struct{}, 1)
+	stop, err := k.p.broker.Bus().Subscribe(broker.SubjectStreamDeleted, func(string, []byte, func([]byte) error) {
+		select {
+		case deleted <- struct{}{}:
+		default: // it is looked at already
+		}
+	})
+	if err != nil {
+		return err
+	}
+	defer stop()
+	tick := time.NewTicker(lookAgain)
+	defer tick.Stop()
 	var specs []broker.StreamSpec
 	var again <-chan time.Time
 	wait, due := leastPause, false
@@ -43,6 +60,9 @@ func (k *streamKeeper) run(ctx context.Context) error {
 				specs, wait = streamSpecs(snap), leastPause
 			case <-linked:
 				wait = leastPause
+			case <-deleted:
+				wait = leastPause
+			case <-tick.C:
 			case <-again:
 			case <-ctx.Done():
 				return ctx.Err()

@@ -13,7 +13,7 @@ func newVersion(e env) *cobra.Command {
 	var asJSON bool
 	c := &cobra.Command{
 		Use:   "version",
-		Short: "Print which build this is",
+		Short: "Print which build this is; list, copy and choose versions of APIs",
 		Args:  cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
 			b := version.Read()
@@ -27,5 +27,6 @@ func newVersion(e env) *cobra.Command {
 		},
 	}
 	c.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	c.AddCommand(newVersionList(e), newVersionCopy(e), newVersionDefault(e))
 	return c
 }

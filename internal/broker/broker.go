@@ -286,6 +286,9 @@ const (
 	SubjectDemandList = "dem.list"
 )
 
+// SubjectStreamDeleted is where the broker says that a stream is no more.
+const SubjectStreamDeleted = "$JS.EVENT.ADVISORY.STREAM.DELETED.*"
+
 // Bus is core NATS: at most once, no storage.
 type Bus interface {
 	Publish(subject string, body []byte) error

@@ -104,10 +104,16 @@ func (cs *conns) connect(c Config, role string, local func() (net.Conn, error)) 
 	cs.byRole[role] = nc
 	cs.mu.Unlock()
 	if nc.IsConnected() {
-		cs.set(role, "")
+		cs.set(role, "", 0)
 	}
 	return nil
 }
+
+// A link that carries nothing at all is taken for lost when the next ping is due after so many without an answer.
+const (
+	pingEvery = 4 * time.Second
+	pingsOut  = 2
+)
 
 func (cs *conns) options(c Config, role string, cred *credential) ([]nats.Option, error) {
 	opts := []nats.Option{
@@ -117,8 +123,8 @@ func (cs *conns) options(c Config, role string, cred *credential) ([]nats.Option
 		nats.CustomReconnectDelay(func(int) time.Duration {
 			return 250*time.Millisecond + rand.N(250*time.Millisecond)
 		}),
-		nats.PingInterval(5 * time.Second),
-		nats.MaxPingsOutstanding(2),
+		nats.PingInterval(pingEvery),
+		nats.MaxPingsOutstanding(pingsOut),
 		nats.ReconnectBufSize(-1), // nothing stale is sent after a cut
 		nats.IgnoreAuthErrorAbort(),
 		nats.CustomInboxPrefix(c.Inbox + "." + role),
@@ -151,22 +157,25 @@ func (cs *conns) back(role string) {
 	cs.mu.Lock()
 	delete(cs.denied, role)
 	cs.mu.Unlock()
-	cs.set(role, "")
+	cs.set(role, "", 0)
 	cs.on.linkChanged(role, true)
 }
 
 func (cs *conns) cut(role string, err error) {
-	why := "disconnected"
+	why, silent := "disconnected", time.Duration(0)
 	if err != nil {
 		why = err.Error()
 	}
+	if errors.Is(err, nats.ErrStaleConnection) {
+		silent = pingsOut * pingEvery
+	}
 	cs.met.linkCut(role)
-	cs.set(role, why)
+	cs.set(role, why, silent)
 	cs.on.linkChanged(role, false)
 }
 
-// set notes why a role's connection is down, "" = up.
-func (cs *conns) set(role, why string) {
+// set notes why a role's connection is down, "" = up, and how long it has been at least.
+func (cs *conns) set(role, why string, silent time.Duration) {
 	cs.mu.Lock()
 	defer cs.mu.Unlock()
 	if cs.down[role] = why; why == "" {
@@ -178,7 +187,7 @@ func (cs *conns) set(role, why string) {
 	if up == was {
 		return
 	}
-	cs.link = Link{Up: up, Since: cs.now(), Why: why}
+	cs.link = Link{Up: up, Since: cs.now().Add(-silent), Why: why}
 	close(cs.changed)
 	cs.changed = make(chan struct{})
 	cs.met.linkUp(up)

@@ -85,6 +85,18 @@ func (x *exchange) match(pattern string) {
 	}
 }
 
+// passes reads until text has come, looking at each byte once: a reader that is slow over it would be cut.
+func (x *exchange) passes(text string) {
+	x.t.Helper()
+	for seen := 0; !bytes.Contains(x.all.Bytes()[seen:], []byte(text)); {
+		seen = max(0, x.all.Len()-len(text))
+		if !x.more() {
+			x.t.Errorf("body %.800q\nnever has %q", x.body(), text)
+			return
+		}
+	}
+}
+
 // finish reads until the other side closes, or says that it did not.
 func (x *exchange) finish() (closed bool) {
 	for x.more() {

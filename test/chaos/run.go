@@ -62,6 +62,7 @@ type run struct {
 	topo   *topology.Topology
 	market *feed.Market
 	book   *oracle.Book
+	told   func(oracle.Fact) // takes what clients tell: the book's Add, until a test says otherwise
 	load   load
 
 	ctx     context.Context
@@ -93,6 +94,7 @@ func newRun(t *testing.T, sc *scenario, seed uint64, l load, programs *topology.
 	judged := oracle.Run{Seed: seed, Unsure: sc.unsure, MinFaults: sc.times(), Overlap: overlap.Microseconds()}
 	judged.MinProduced = uint64(float64(sc.times()) * l.quiet.Seconds() * l.rate / 2)
 	r.book = oracle.NewBook(nil, judged)
+	r.told = r.book.Add
 	r.ctx, r.stop = context.WithCancel(context.Background())
 	facts := r.market.Facts()
 	r.taking.Go(func() { r.book.Take(facts) })
@@ -107,7 +109,7 @@ func newRun(t *testing.T, sc *scenario, seed uint64, l load, programs *topology.
 	})
 	opt := *programs
 	opt.Dir, opt.Market = t.TempDir(), ln.Addr().String()
-	opt.APIs, opt.Env = map[string]string{"market.yaml": definition}, slices.Concat(settings, sc.env)
+	opt.APIs, opt.Env, opt.BrokerHost = map[string]string{"market.yaml": definition}, slices.Concat(settings, sc.env), sc.brokerHost
 	r.topo, err = topology.New(r.ctx, opt)
 	if err != nil {
 		t.Fatal(err)
@@ -157,11 +159,17 @@ func (r *run) read(i int, name string) {
 	if throughBalancer(i) {
 		url, hc = r.topo.URL("/market/1.0.0"+name), nil
 	}
+	r.readAt(fmt.Sprintf("c%d", i), url, name, hc)
+}
+
+// readAt starts one client of a feed at a URL.
+func (r *run) readAt(client, url, name string, hc *http.Client) *reader.Client {
 	c := reader.New(reader.Options{
-		Name: fmt.Sprintf("c%d", i), URL: url, Feed: name, Tape: r.market.Tape(), Facts: r.book.Add, HTTP: hc, Pause: 100 * time.Millisecond,
+		Name: client, URL: url, Feed: name, Tape: r.market.Tape(), Facts: r.told, HTTP: hc, Pause: 100 * time.Millisecond,
 	})
 	r.clients = append(r.clients, c)
 	r.running.Go(func() { c.Run(r.ctx) })
+	return c
 }
 
 // throughBalancer says which clients ask the balancer for an edge; the others choose themselves.
@@ -212,9 +220,19 @@ func (r *run) await(c *reader.Client, what string, ok func(reader.State) bool) {
 // flow waits until every client has what was said up to now, and some more: it is served again.
 func (r *run) flow() {
 	r.t.Helper()
-	for _, c := range r.clients {
-		want := r.market.Stats(c.Feed()).Head + 5
-		r.await(c, fmt.Sprintf("at event %d", want), func(s reader.State) bool { return s.N >= want })
+	r.flowTo(r.clients)
+}
+
+// flowTo is flow for some of the clients.
+func (r *run) flowTo(some []*reader.Client) {
+	r.t.Helper()
+	want := map[string]uint64{}
+	for _, feed := range feeds {
+		want[feed] = r.market.Stats(feed).Head + 5
+	}
+	for _, c := range some {
+		n := want[c.Feed()]
+		r.await(c, fmt.Sprintf("at event %d", n), func(s reader.State) bool { return s.N >= n })
 	}
 }
 

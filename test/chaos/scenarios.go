@@ -3,12 +3,17 @@
 package chaos
 
 import (
+	"bytes"
 	"context"
+	"errors"
+	"log/slog"
+	"os"
 	"os/exec"
 	"strings"
 	"syscall"
 	"time"
 
+	"sluice/internal/broker"
 	"sluice/test/feed"
 	"sluice/test/topology"
 )
@@ -25,7 +30,11 @@ type scenario struct {
 	overlap time.Duration
 	n       int // how often; default 3
 	smoke   bool
-	do      func(r *run, i int)
+	// told: what is stored is lost, so every client must be told, once per fault.
+	told bool
+	do   func(r *run, i int)
+	// brokerHost is Options.BrokerHost of the topology.
+	brokerHost map[string]string
 	// after looks at more than what clients got.
 	after func(r *run)
 }
@@ -153,6 +162,21 @@ func scenarios() []*scenario {
 				}
 			}
 		}},
+		{name: "store-gone", row: "A5 A23", told: true, do: func(r *run, _ int) {
+			r.fault("the store is lost")
+			r.withoutBrokers(func(dir string) error { return os.RemoveAll(dir) })
+		}},
+		{name: "store-restored", row: "A5 A23", told: true, do: func(r *run, _ int) {
+			r.withoutBrokers(func(dir string) error { return os.CopyFS(dir+".saved", os.DirFS(dir)) })
+			r.flow()
+			r.pause(r.load.quiet)
+			r.fault("an old copy of the store is put back")
+			r.withoutBrokers(func(dir string) error { return errors.Join(os.RemoveAll(dir), os.Rename(dir+".saved", dir)) })
+		}},
+		{name: "stream-deleted", row: "A5 A23", smoke: true, told: true, do: func(r *run, _ int) {
+			r.fault("somebody deletes the market's stream")
+			r.deleteStream("market", "1.0.0")
+		}},
 		{name: "broker-links-reset", row: "A26", n: 6, do: func(r *run, _ int) {
 			p := r.pick(topology.Broker)
 			r.fault("connections of gateways at " + p.Name + " are reset")
@@ -178,6 +202,12 @@ func scenarios() []*scenario {
 			r.pause(2 * time.Second)
 			r.start(p)
 		}},
+		{name: "any-kill", row: "A10 A16 A24", n: 11, do: func(r *run, i int) {
+			p := r.topo.All()[i%len(r.topo.All())]
+			r.kill(p)
+			r.pause(time.Second)
+			r.start(p)
+		}},
 		{name: "demand-flaps", row: "A45", n: 4, do: func(r *run, _ int) {
 			r.fault("all clients hang up at once")
 			for _, c := range r.clients {
@@ -189,6 +219,43 @@ func scenarios() []*scenario {
 				"upstream-cut", "balancer-kill"}
 			named(others[r.rng.IntN(len(others))]).do(r, r.rng.IntN(1000))
 		}},
+	}
+}
+
+// withoutBrokers changes the folder of each NATS server while none of them runs.
+func (r *run) withoutBrokers(change func(dir string) error) {
+	r.t.Helper()
+	all := r.topo.Of(topology.Broker)
+	for _, p := range all {
+		p.Kill()
+	}
+	for _, p := range all {
+		if err := change(r.topo.Folder(p)); err != nil {
+			r.t.Fatal(err)
+		}
+		if err := r.topo.Start(p); err != nil {
+			r.t.Fatal(err)
+		}
+	}
+}
+
+// deleteStream removes an API's stream as an operator with the rights of control can.
+func (r *run) deleteStream(name, version string) {
+	r.t.Helper()
+	ctx, cancel := context.WithTimeout(r.ctx, patience)
+	defer cancel()
+	cfg := broker.Config{Name: "chaos", Inbox: "_INBOX_ctl", Login: broker.Login{File: r.topo.Key(topology.Control)}}
+	for _, p := range r.topo.Of(topology.Broker) {
+		cfg.URLs = append(cfg.URLs, "nats://"+p.Addr)
+	}
+	node, err := broker.Open(ctx, cfg, slog.New(slog.DiscardHandler), nil)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	defer node.Close(ctx)
+	answer, err := node.Bus().Request(ctx, "$JS.API.STREAM.DELETE.EV_"+broker.APIToken(name, version), nil)
+	if err != nil || !bytes.Contains(answer, []byte(`"success":true`)) {
+		r.t.Fatalf("delete the stream: %v: %s", err, answer)
 	}
 }
 
@@ -229,17 +296,23 @@ func (r *run) inject(what string) {
 	}
 }
 
+// jsz is what a NATS server says of its streams.
+type jsz struct {
+	Accounts []struct {
+		Streams []struct {
+			Name    string
+			Cluster struct{ Leader string }
+			State   struct {
+				LastSeq uint64 `json:"last_seq"`
+			}
+		} `json:"stream_detail"`
+	} `json:"account_details"`
+}
+
 // leader is the NATS server that leads the market's stream.
 func (r *run) leader() *topology.Process {
 	for _, p := range r.topo.Of(topology.Broker) {
-		var z struct {
-			Accounts []struct {
-				Streams []struct {
-					Name    string
-					Cluster struct{ Leader string }
-				} `json:"stream_detail"`
-			} `json:"account_details"`
-		}
+		var z jsz
 		if err := getJSON(r.ctx, "http://"+p.Ops+"/jsz?accounts=true&streams=true", &z); err != nil {
 			continue // it may be down
 		}

@@ -104,6 +104,9 @@ func (p *planner) brokers(keys []string) (urls []string) {
 	for i, route := range routes {
 		name, addr, monitor := fmt.Sprintf("nats-%d", i+1), p.addr(), p.addr()
 		host, port, _ := net.SplitHostPort(addr)
+		if len(p.t.opt.BrokerHost) > 0 {
+			host = "0.0.0.0"
+		}
 		_, monitorPort, _ := net.SplitHostPort(monitor)
 		args := []string{
 			p.t.opt.Server, "-c", filepath.Join(p.t.opt.Root, "deploy", "nats", conf), "-n", name, "-a", host, "-p", port,
@@ -160,11 +163,15 @@ func (p *planner) gateways(k Kind, n int, urls []string) {
 			name = fmt.Sprintf("%s-%d", role, i+1)
 		}
 		ops := p.addr()
+		servers := strings.Join(urls, ",")
+		if host, ok := p.t.opt.BrokerHost[name]; ok {
+			servers = strings.ReplaceAll(servers, "127.0.0.1", host)
+		}
 		q := &Process{Ops: ops, ready: "http://" + ops + "/readyz", args: []string{p.t.opt.Sluice, "serve"}}
 		q.env = []string{
 			"SLUICE_NODE=" + name, "SLUICE_ROLES=" + role, "SLUICE_DATA=" + filepath.Join(p.t.opt.Dir, name),
 			"SLUICE_CATALOG_APIS=" + filepath.Join(p.t.opt.Dir, "apis"),
-			"SLUICE_BROKER_URLS=" + strings.Join(urls, ","), "SLUICE_BROKER_CREDENTIALS=" + filepath.Join(p.t.opt.Dir, "keys", role+".nk"),
+			"SLUICE_BROKER_URLS=" + servers, "SLUICE_BROKER_CREDENTIALS=" + p.t.Key(k),
 			"SLUICE_OPS_ADDR=" + ops, "SLUICE_LOG_FORMAT=json", "SLUICE_EDGE_HTTPS_ADDR=",
 			"SLUICE_UPSTREAM_ALLOW_CIDRS=127.0.0.0/8",
 		}

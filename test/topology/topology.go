@@ -38,6 +38,9 @@ type Options struct {
 	// MarketArgs are added to `sluice feed`. With Market the market is somewhere else, and not started here.
 	MarketArgs []string
 	Market     string
+	// BrokerHost is, by the name of a gateway, the address of this machine by which it reaches the NATS servers, so that a
+	// firewall can tell it from others; the servers then listen on all addresses. Default 127.0.0.1.
+	BrokerHost map[string]string
 	// Env are settings of all gateways, SLUICE_….
 	Env []string
 }
@@ -122,6 +125,12 @@ func (t *Topology) Named(name string) *Process {
 	}
 	return nil
 }
+
+// Folder is where a process keeps what it stores.
+func (t *Topology) Folder(p *Process) string { return filepath.Join(t.opt.Dir, p.Name) }
+
+// Key is the file with the nkey with which the gateways of a kind log in at the NATS servers.
+func (t *Topology) Key(k Kind) string { return filepath.Join(t.opt.Dir, "keys", string(k)+".nk") }
 
 // URL is a path at the balancer.
 func (t *Topology) URL(path string) string { return "http://" + t.Of(Balancer)[0].Addr + path }

@@ -187,7 +187,12 @@ func (s *Servers) URLs() []string {
 // Open connects a node; it ends with the test.
 func (s *Servers) Open(cfg broker.Config) *broker.Node {
 	s.t.Helper()
-	cfg.URLs = s.URLs()
+	return s.openAt(cfg, s.URLs())
+}
+
+func (s *Servers) openAt(cfg broker.Config, urls []string) *broker.Node {
+	s.t.Helper()
+	cfg.URLs = urls
 	n, err := broker.Open(context.Background(), cfg, slog.New(slog.DiscardHandler), nil)
 	if err != nil {
 		s.t.Fatalf("brokertest: %v", err)
@@ -213,6 +218,9 @@ func (s *Servers) Join(profile string) *Node {
 	n.server = &switchable{away: s.dial}
 	n.Node = n.open("")
 	n.waitUp()
+	for i := range s.all {
+		n.voices = append(n.voices, s.openAt(s.opt.Node, s.URLs()[i:i+1]))
+	}
 	return n
 }
 

@@ -144,6 +144,9 @@ func (r *rig) live(feeds ...broker.FeedID) broker.Live {
 	r.Cleanup(l.Close)
 	for _, f := range feeds {
 		r.check(l.Add(r.ctx, f))
+		if n, ok := r.b.(*Node); ok {
+			r.check(n.heardBy(r.ctx, l, f))
+		}
 	}
 	return l
 }

@@ -28,7 +28,8 @@ type Node struct {
 	server *switchable
 	gate   *gate
 	specs  *specs
-	saved  string // folder of the last Save
+	saved  string         // folder of the last Save
+	voices []*broker.Node // one at each server elsewhere; nil = the server is here
 }
 
 var _ Broker = (*Node)(nil)
@@ -297,6 +298,38 @@ func (a *deletable) heard(ctx context.Context, api string) error {
 			return errors.Join(ctx.Err(), err)
 		}
 	}
+}
+
+// heardBy waits until every server elsewhere passes to l what is said of f. Nothing but
+// beacons may be sent to l meanwhile, and it takes them all.
+func (n *Node) heardBy(ctx context.Context, l broker.Live, f broker.FeedID) error {
+	buf := make([]broker.Delivery, 16)
+	for _, v := range n.voices {
+		for sent, got := uint64(0), uint64(0); got == 0 || got < sent; {
+			if got == 0 { // a server that passes one passes all that follow
+				sent++
+				b := broker.Beacon{Node: "voice", Seq: sent, State: broker.StateUp}
+				if err := v.Bus().Publish(f.BeaconSubject(), broker.EncodeBeacon(b)); err != nil {
+					return err
+				}
+			}
+			wait, cancel := context.WithTimeout(ctx, 20*time.Millisecond)
+			k, err := l.Next(wait, buf)
+			cancel()
+			if ctx.Err() != nil {
+				return fmt.Errorf("what a server says of %s is not heard: %w", f, ctx.Err())
+			}
+			if err != nil && !errors.Is(err, context.DeadlineExceeded) {
+				return err
+			}
+			for _, d := range buf[:k] {
+				if d.Kind == broker.KindBeacon {
+					got = d.Beacon.Seq
+				}
+			}
+		}
+	}
+	return nil
 }
 
 func (a *deletable) deletable(ctx context.Context, s broker.StreamSpec) error {
