@@ -320,19 +320,19 @@ func (e ExportAsyncAPIParamsFormat) Valid() bool {
 
 // Defines values for ExportAsyncAPIParamsProfile.
 const (
-	Internal ExportAsyncAPIParamsProfile = "internal"
-	Public   ExportAsyncAPIParamsProfile = "public"
-	Wso2     ExportAsyncAPIParamsProfile = "wso2"
+	ExportAsyncAPIParamsProfileInternal ExportAsyncAPIParamsProfile = "internal"
+	ExportAsyncAPIParamsProfilePublic   ExportAsyncAPIParamsProfile = "public"
+	ExportAsyncAPIParamsProfileWso2     ExportAsyncAPIParamsProfile = "wso2"
 )
 
 // Valid indicates whether the value is a known member of the ExportAsyncAPIParamsProfile enum.
 func (e ExportAsyncAPIParamsProfile) Valid() bool {
 	switch e {
-	case Internal:
+	case ExportAsyncAPIParamsProfileInternal:
 		return true
-	case Public:
+	case ExportAsyncAPIParamsProfilePublic:
 		return true
-	case Wso2:
+	case ExportAsyncAPIParamsProfileWso2:
 		return true
 	default:
 		return false
@@ -351,6 +351,24 @@ func (e UpdateFromAsyncAPIParamsMode) Valid() bool {
 	case UpdateFromAsyncAPIParamsModeLenient:
 		return true
 	case UpdateFromAsyncAPIParamsModeStrict:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for ExportAPIParamsFormat.
+const (
+	ExportAPIParamsFormatSluice ExportAPIParamsFormat = "sluice"
+	ExportAPIParamsFormatWso2   ExportAPIParamsFormat = "wso2"
+)
+
+// Valid indicates whether the value is a known member of the ExportAPIParamsFormat enum.
+func (e ExportAPIParamsFormat) Valid() bool {
+	switch e {
+	case ExportAPIParamsFormatSluice:
+		return true
+	case ExportAPIParamsFormatWso2:
 		return true
 	default:
 		return false
@@ -1055,6 +1073,14 @@ type DeployParams struct {
 	IfMatch IfMatch `json:"If-Match,omitempty"`
 }
 
+// ExportAPIParams defines parameters for ExportAPI.
+type ExportAPIParams struct {
+	Format ExportAPIParamsFormat `form:"format,omitempty" json:"format,omitempty"`
+}
+
+// ExportAPIParamsFormat defines parameters for ExportAPI.
+type ExportAPIParamsFormat string
+
 // ChangeStateParams defines parameters for ChangeState.
 type ChangeStateParams struct {
 	// DryRun check all and write nothing
@@ -1225,6 +1251,15 @@ type ImportAsyncAPIParams struct {
 // ImportAsyncAPIParamsMode defines parameters for ImportAsyncAPI.
 type ImportAsyncAPIParamsMode string
 
+// ImportWSO2JSONBody defines parameters for ImportWSO2.
+type ImportWSO2JSONBody = interface{}
+
+// ImportWSO2Params defines parameters for ImportWSO2.
+type ImportWSO2Params struct {
+	// DryRun check all and write nothing
+	DryRun DryRun `form:"dryRun,omitempty" json:"dryRun,omitempty"`
+}
+
 // ValidateAsyncAPIJSONBody defines parameters for ValidateAsyncAPI.
 type ValidateAsyncAPIJSONBody = interface{}
 
@@ -1263,6 +1298,9 @@ type SetDefaultVersionJSONRequestBody = FamilyUpdate
 
 // ImportAsyncAPIJSONRequestBody defines body for ImportAsyncAPI for application/json ContentType.
 type ImportAsyncAPIJSONRequestBody = ImportAsyncAPIJSONBody
+
+// ImportWSO2JSONRequestBody defines body for ImportWSO2 for application/json ContentType.
+type ImportWSO2JSONRequestBody = ImportWSO2JSONBody
 
 // LoginJSONRequestBody defines body for Login for application/json ContentType.
 type LoginJSONRequestBody = Credentials
@@ -1435,9 +1473,9 @@ type ServerInterface interface {
 	// Deploy Say which edge groups serve which revision
 	// (PUT /api/v1/apis/{id}/deployments)
 	Deploy(ctx echo.Context, id ID, params DeployParams) error
-	// ExportAPI An API as a definition file
+	// ExportAPI An API as a definition file or a WSO2 project
 	// (GET /api/v1/apis/{id}/export)
-	ExportAPI(ctx echo.Context, id ID) error
+	ExportAPI(ctx echo.Context, id ID, params ExportAPIParams) error
 	// GetLifecycle The state of an API, what can be done next, and the last 100 changes
 	// (GET /api/v1/apis/{id}/lifecycle)
 	GetLifecycle(ctx echo.Context, id ID) error
@@ -1507,6 +1545,9 @@ type ServerInterface interface {
 	// ImportAsyncAPI Create an API from an AsyncAPI document
 	// (POST /api/v1/import/asyncapi)
 	ImportAsyncAPI(ctx echo.Context, params ImportAsyncAPIParams) error
+	// ImportWSO2 Create an API from a WSO2 project
+	// (POST /api/v1/import/wso2)
+	ImportWSO2(ctx echo.Context, params ImportWSO2Params) error
 	// Login Change a name and a password for a token
 	// (POST /api/v1/login)
 	Login(ctx echo.Context) error
@@ -1938,8 +1979,17 @@ func (w *ServerInterfaceWrapper) ExportAPI(ctx echo.Context) error {
 		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter id: %s", err))
 	}
 
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ExportAPIParams
+	// ------------- Optional query parameter "format" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "format", ctx.QueryParams(), &params.Format, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter format: %s", err))
+	}
+
 	// Invoke the callback with all the unmarshaled arguments
-	err = w.Handler.ExportAPI(ctx, id)
+	err = w.Handler.ExportAPI(ctx, id, params)
 	return err
 }
 
@@ -2704,6 +2754,24 @@ func (w *ServerInterfaceWrapper) ImportAsyncAPI(ctx echo.Context) error {
 	return err
 }
 
+// ImportWSO2 converts echo context to params.
+func (w *ServerInterfaceWrapper) ImportWSO2(ctx echo.Context) error {
+	var err error
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ImportWSO2Params
+	// ------------- Optional query parameter "dryRun" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "dryRun", ctx.QueryParams(), &params.DryRun, runtime.BindQueryParameterOptions{Type: "boolean", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter dryRun: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.ImportWSO2(ctx, params)
+	return err
+}
+
 // Login converts echo context to params.
 func (w *ServerInterfaceWrapper) Login(ctx echo.Context) error {
 	var err error
@@ -2960,6 +3028,7 @@ func RegisterHandlersWithOptions(router EchoRouter, si ServerInterface, options 
 	router.GET(options.BaseURL+"/api/v1/apis/:id/export", wrapper.ExportAPI, options.OperationMiddlewares["exportAPI"]...)
 	router.GET(options.BaseURL+"/api/v1/export", wrapper.ExportAll, options.OperationMiddlewares["exportAll"]...)
 	router.POST(options.BaseURL+"/api/v1/import/asyncapi", wrapper.ImportAsyncAPI, options.OperationMiddlewares["importAsyncAPI"]...)
+	router.POST(options.BaseURL+"/api/v1/import/wso2", wrapper.ImportWSO2, options.OperationMiddlewares["importWSO2"]...)
 	router.POST(options.BaseURL+"/api/v1/validate/api", wrapper.ValidateAPI, options.OperationMiddlewares["validateAPI"]...)
 	router.POST(options.BaseURL+"/api/v1/validate/asyncapi", wrapper.ValidateAsyncAPI, options.OperationMiddlewares["validateAsyncAPI"]...)
 	router.GET(options.BaseURL+"/api/v1/availability", wrapper.CheckAvailability, options.OperationMiddlewares["checkAvailability"]...)

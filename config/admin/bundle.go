@@ -118,19 +118,6 @@ func textAt(d *doc.Document, pointer string) string {
 	return n.Text
 }
 
-// ExportAPI implements ServerInterface.
-func (s *Server) ExportAPI(c echo.Context, id ID) error {
-	r, err := s.find(c, id)
-	if err != nil {
-		return err
-	}
-	text, err := definitionFile(r)
-	if err != nil {
-		return err
-	}
-	return c.Blob(http.StatusOK, mediaYAML, text)
-}
-
 // ExportAll implements ServerInterface.
 func (s *Server) ExportAll(c echo.Context, params ExportAllParams) error {
 	var out []byte
