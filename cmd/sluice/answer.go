@@ -30,7 +30,7 @@ func ask(c *cobra.Command, e env, f *serverFlags, r call, table func(io.Writer, 
 }
 
 // client is newClient after a look at the form of output.
-func (f *serverFlags) client(e env) (*client, error) {
+func (f *serverFlags) client(e env) (*remote, error) {
 	switch f.output {
 	case "", "table", "json", "yaml", "name":
 		return newClient(e, f)

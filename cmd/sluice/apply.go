@@ -133,7 +133,7 @@ type applyResult struct {
 }
 
 // apply sends the bundle.
-func (c *client) apply(ctx context.Context, e env, flags applyFlags, dryRun bool) (answer, error) {
+func (c *remote) apply(ctx context.Context, e env, flags applyFlags, dryRun bool) (answer, error) {
 	if flags.prune && flags.set == "" {
 		return answer{}, withCode(exitUsage, errors.New("--prune needs --set: only a named set knows what left it"))
 	}
@@ -160,7 +160,7 @@ func (c *client) apply(ctx context.Context, e env, flags applyFlags, dryRun bool
 }
 
 // mayPrune refuses to delete many APIs that nobody was told of.
-func (c *client) mayPrune(ctx context.Context, e env, flags applyFlags) error {
+func (c *remote) mayPrune(ctx context.Context, e env, flags applyFlags) error {
 	for _, f := range flags.files {
 		if f == "-" {
 			return withCode(exitUsage, errors.New("--prune with definitions from standard input needs --yes or --dry-run"))

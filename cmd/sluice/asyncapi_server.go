@@ -73,7 +73,7 @@ func newAsyncAPIUpdate(e env) *cobra.Command {
 }
 
 // tag is an API's ETag.
-func (c *client) tag(ctx context.Context, id string) (string, error) {
+func (c *remote) tag(ctx context.Context, id string) (string, error) {
 	_, tag, err := c.get(ctx, id)
 	return tag, err
 }

@@ -47,8 +47,8 @@ func addOutput(c *cobra.Command) *serverFlags {
 	return f
 }
 
-// client asks one management API.
-type client struct {
+// remote is one management API.
+type remote struct {
 	base  string
 	token string // "" = none
 	http  *http.Client
@@ -58,7 +58,7 @@ type client struct {
 const maxAnswer = 256 << 20
 
 // newClient finds the server and the token that flags, environment and login give.
-func newClient(e env, f *serverFlags) (*client, error) {
+func newClient(e env, f *serverFlags) (*remote, error) {
 	store, err := loadLogins(e)
 	if err != nil {
 		return nil, err
@@ -82,7 +82,7 @@ func newClient(e env, f *serverFlags) (*client, error) {
 	if f.insecure {
 		transport.TLSClientConfig = &tls.Config{InsecureSkipVerify: true} //nolint:gosec // asked for by -k
 	}
-	return &client{base: base, token: token, http: &http.Client{Transport: transport, Timeout: time.Minute, CheckRedirect: noRedirect}}, nil
+	return &remote{base: base, token: token, http: &http.Client{Transport: transport, Timeout: time.Minute, CheckRedirect: noRedirect}}, nil
 }
 
 // noRedirect refuses redirects: a token goes to the server that was named, and to no other.
@@ -145,7 +145,7 @@ func (a answer) into(v any) error {
 }
 
 // do asks once. An answer that is no success is a serverError.
-func (c *client) do(ctx context.Context, r call) (answer, error) {
+func (c *remote) do(ctx context.Context, r call) (answer, error) {
 	target := c.base + "/api/v1" + r.path
 	if len(r.query) > 0 {
 		target += "?" + r.query.Encode()

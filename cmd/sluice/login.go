@@ -128,7 +128,7 @@ func newLogin(e env) *cobra.Command {
 }
 
 // login signs in and stores the session.
-func (c *client) login(ctx context.Context, e env, user, password string) error {
+func (c *remote) login(ctx context.Context, e env, user, password string) error {
 	body, err := json.Marshal(map[string]string{"name": user, "password": password})
 	if err != nil {
 		return withCode(exitFailed, err)

@@ -228,7 +228,7 @@ func changeGroups(c *cobra.Command, e env, f *serverFlags, id string, dryRun boo
 	return withCode(exitFailed, f.show(e.stdout, a, changed(done, id)))
 }
 
-func (c *client) regroup(ctx context.Context, id string, dryRun bool, edit func(map[string]int)) (answer, error) {
+func (c *remote) regroup(ctx context.Context, id string, dryRun bool, edit func(map[string]int)) (answer, error) {
 	a, err := c.do(ctx, call{method: http.MethodGet, path: apiPath(id, "deployments")})
 	if err != nil {
 		return a, err

@@ -50,7 +50,7 @@ func newSet(e env) *cobra.Command {
 }
 
 // set reads an API, changes fields of it and writes it back on the condition that it is still the one that was read.
-func (c *client) set(ctx context.Context, id string, fields []string, dryRun bool) (answer, error) {
+func (c *remote) set(ctx context.Context, id string, fields []string, dryRun bool) (answer, error) {
 	definition, etag, err := c.get(ctx, id)
 	if err != nil {
 		return answer{}, err
@@ -68,7 +68,7 @@ func (c *client) set(ctx context.Context, id string, fields []string, dryRun boo
 }
 
 // put writes a definition in the place of the one with that ETag.
-func (c *client) put(ctx context.Context, id string, definition *doc.Node, etag string, dryRun bool) (answer, error) {
+func (c *remote) put(ctx context.Context, id string, definition *doc.Node, etag string, dryRun bool) (answer, error) {
 	remove(definition, "status")
 	body, err := doc.WriteJSON(definition)
 	if err != nil {
@@ -78,7 +78,7 @@ func (c *client) put(ctx context.Context, id string, definition *doc.Node, etag 
 }
 
 // get reads an API's definition with its ETag.
-func (c *client) get(ctx context.Context, id string) (*doc.Node, string, error) {
+func (c *remote) get(ctx context.Context, id string) (*doc.Node, string, error) {
 	a, err := c.do(ctx, call{method: http.MethodGet, path: apiPath(id)})
 	if err != nil {
 		return nil, "", err
