@@ -256,9 +256,6 @@ func newServerError(resp *http.Response, body []byte, source string) *serverErro
 	return p
 }
 
-// slug is the problem type without its path.
-func (p *serverError) slug() string { return strings.TrimPrefix(p.Type, "/problems/") }
-
 // Error is the title with the detail, then a line for each wrong part.
 func (p *serverError) Error() string {
 	var b strings.Builder
