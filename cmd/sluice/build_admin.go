@@ -36,7 +36,7 @@ func (p *process) buildAdmin(ctx context.Context, e env) error {
 	}
 	accounts, err := auth.New(auth.Config{
 		Open:          func(ctx context.Context) (broker.Bucket, error) { return p.broker.Admin().Bucket(ctx, auth.Bucket, 1) },
-		FirstPassword: password, FirstFile: filepath.Join(p.cfg.Data, firstPasswordFile),
+		FirstPassword: password, FirstFile: filepath.Join(p.cfg.Data, firstPasswordFile), Reset: e.resetAdmin,
 		Announce: func(name, password string) { announceFirst(e.stderr, name, password) }, Logger: p.log,
 	})
 	if err != nil {

@@ -48,6 +48,7 @@ type env struct {
 	nohup          bool             // SIGHUP was ignored when the program began: it ends nothing
 	lookup         func(string) (string, bool)
 	environ        []string
+	resetAdmin     bool // serve --reset-admin
 }
 
 func main() {

@@ -41,6 +41,7 @@ func newServe(e env) *cobra.Command {
 		},
 	}
 	addSettings(c)
+	c.Flags().BoolVar(&e.resetAdmin, "reset-admin", false, "make a new password for the user admin of the management API")
 	return c
 }
 

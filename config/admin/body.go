@@ -39,15 +39,7 @@ func readBody(c echo.Context, most int64) (data []byte, media string, err error)
 	return data, media, nil
 }
 
-// readDocument returns the body as one document.
-func readDocument(c echo.Context, most int64) (*doc.Document, error) {
-	data, media, err := readBody(c, most)
-	if err != nil {
-		return nil, err
-	}
-	return parse(data, media)
-}
-
+// parse reads bytes of a media type as one document.
 func parse(data []byte, media string) (*doc.Document, error) {
 	if media == mediaJSON {
 		return doc.ParseJSON("", data)

@@ -114,6 +114,7 @@ func (s *Server) Listen(ctx context.Context, addr string) error {
 		return fmt.Errorf("control listener: %w", err)
 	}
 	s.ln = ln
+	s.log.Info("listening", "listener", "control", "addr", ln.Addr().String())
 	return nil
 }
 

@@ -39,6 +39,8 @@ type Config struct {
 	FirstPassword string
 	// FirstFile is where a password that was made up is kept until it is changed, readable by the owner only; "" = nowhere.
 	FirstFile string
+	// Reset makes a new password for the first administrator even if there are users, once.
+	Reset bool
 	// Announce is told a password that was made up, once. Nil = nobody is told.
 	Announce func(name, password string)
 	Cost     Cost
@@ -56,6 +58,7 @@ type Accounts struct {
 	hasher   *hasher
 	throttle *throttle
 	verified *verified
+	reset    bool // Config.Reset, until it was done; owned by Run
 	ready    chan struct{}
 	once     sync.Once // closes ready
 
@@ -114,7 +117,7 @@ func New(cfg Config) (*Accounts, error) {
 	return &Accounts{
 		cfg: cfg, log: cfg.Logger, now: cfg.Clock, hasher: newHasher(cfg.Cost), throttle: newThrottle(cfg.Clock), verified: newVerified(cfg.Clock),
 		users: map[string]userRecord{}, sessions: map[string]sessionRecord{}, removed: map[string]uint64{},
-		ready: make(chan struct{}),
+		ready: make(chan struct{}), reset: cfg.Reset,
 	}, nil
 }
 
@@ -176,13 +179,22 @@ func (a *Accounts) follow(ctx context.Context) error {
 				if err := a.ensureFirst(ctx); err != nil {
 					return fmt.Errorf("first administrator: %w", err)
 				}
-				a.once.Do(func() { close(a.ready) })
 			}
+			a.noteReady()
 		case <-tick.C:
 			a.forgetSessions(ctx)
 		case <-ctx.Done():
 			return ctx.Err()
 		}
+	}
+}
+
+// noteReady closes ready as soon as there is a user.
+func (a *Accounts) noteReady() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.loaded && len(a.users) > 0 {
+		a.once.Do(func() { close(a.ready) })
 	}
 }
 

@@ -116,6 +116,66 @@ func TestAGivenFirstPasswordIsUsedAndToldToNobody(t *testing.T) {
 	}
 }
 
+func TestAResetMakesANewPasswordAndEndsSessions(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := brokertest.NewMemory(t)
+		defer b.Close()
+		r := start(t, b, func(c *Config) { c.FirstPassword = testPassword })
+		s, err := r.Login(t.Context(), "a", "admin", testPassword)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.stop()
+		again := start(t, b, func(c *Config) { c.Reset = true })
+		defer again.stop()
+		_, err = again.Token(t.Context(), "a", s.Token)
+		wantKind(t, err, problem.Unauthenticated)
+		_, err = again.Login(t.Context(), "a", "admin", testPassword)
+		wantKind(t, err, problem.Unauthenticated)
+		if _, err := again.Login(t.Context(), "a", "admin", again.told["admin"]); err != nil {
+			t.Errorf("told %v: %v", again.told, err)
+		}
+	})
+}
+
+func TestOfTwoNodesOneMakesTheFirstAdministrator(t *testing.T) {
+	b := brokertest.Start(t)
+	var mu sync.Mutex
+	told := map[string]int{}
+	var nodes []*Accounts
+	ctx, cancel := context.WithCancel(t.Context())
+	var wg sync.WaitGroup
+	for _, n := range []brokertest.Broker{b, b.Peer(), b.Peer()} {
+		a, err := New(Config{Open: open(n), Cost: cheap, Announce: func(_, password string) {
+			mu.Lock()
+			defer mu.Unlock()
+			told[password]++
+		}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		nodes = append(nodes, a)
+		wg.Go(func() { _ = a.Run(ctx) })
+	}
+	for _, a := range nodes {
+		<-a.Ready()
+	}
+	mu.Lock()
+	if len(told) != 1 {
+		t.Errorf("told %d passwords", len(told))
+	}
+	for password := range told {
+		for i, a := range nodes {
+			if _, err := a.Basic(ctx, "a", "admin", password); err != nil {
+				t.Errorf("node %d: %v", i, err)
+			}
+		}
+	}
+	mu.Unlock()
+	cancel()
+	wg.Wait()
+}
+
 func TestSessionsEndIdleAndAbsolutely(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := brokertest.NewMemory(t)

@@ -6,24 +6,29 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-
-	"sluice/internal/problem"
 )
 
 // firstName is the user that a new cluster begins with.
 const firstName = "admin"
 
-// ensureFirst makes the first administrator if there is no user at all. Of several nodes that start at once, one makes it.
+// ensureFirst makes the first administrator if there is no user at all, or a new password for it if that was asked for. Of several
+// nodes that start at once, one makes it.
 func (a *Accounts) ensureFirst(ctx context.Context) error {
 	users, err := a.Users()
-	if err != nil || len(users) > 0 {
+	if err != nil || len(users) > 0 && !a.reset {
+		return err
+	}
+	r, _, err := a.user(firstName)
+	if err != nil {
 		return err
 	}
 	password, made := a.cfg.FirstPassword, false
 	if password == "" {
 		password, made = newPassword(), true
 	}
-	r := userRecord{CreatedAt: a.now()}
+	if r.rev == 0 {
+		r.CreatedAt = a.now()
+	}
 	if err := a.set(ctx, &r, firstName, password, []Role{RoleAdmin}); err != nil {
 		return err
 	}
@@ -33,27 +38,20 @@ func (a *Accounts) ensureFirst(ctx context.Context) error {
 			return err
 		}
 	}
-	err = a.put(ctx, userKey+firstName, r, 0)
+	err = a.put(ctx, userKey+firstName, r, r.rev)
 	switch {
-	case problem.KindOf(orNil(err)) == problem.VersionMismatch:
+	case conflict(err) && !a.reset:
 		a.dropFirst() // another node was faster: its password counts
 		return nil
 	case err != nil:
 		return err
 	}
-	a.log.Info("first administrator made", "name", firstName)
+	a.log.Info("first administrator made", "name", firstName, "reset", a.reset)
+	a.reset = false
 	if made {
 		a.cfg.Announce(firstName, password)
 	}
 	return nil
-}
-
-// orNil gives KindOf something to look at.
-func orNil(err error) error {
-	if err == nil {
-		return problem.Internal
-	}
-	return err
 }
 
 // alphabet of passwords that are made up: no characters that look alike.
