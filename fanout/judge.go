@@ -12,12 +12,14 @@ type fact struct {
 type verdict uint8
 
 const (
-	anchorHeld    verdict = iota + 1 // it is stored: what follows it is next
-	anchorTrimmed                    // it aged out and nothing else is missing: the fact is next
-	anchorExpired                    // it aged out and so did events behind it
-	anchorReset                      // of another life of the log
-	anchorUnknown                    // never was in this feed
-	anchorAhead                      // nothing is stored at or after it
+	anchorHeld verdict = iota + 1 // it is stored: what follows it is next
+	// It aged out and nothing else is missing: the fact is next. A link names a sequence and no time, so an id from before
+	// the store was restored is taken for this if its sequence was used again and that event, too, is gone.
+	anchorTrimmed
+	anchorExpired // it aged out and so did events behind it
+	anchorReset   // of another life of the log
+	anchorUnknown // never was in this feed
+	anchorAhead   // nothing is stored at or after it
 )
 
 // judge decides what the anchor p is, from the first event f stored at or after it
