@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"sluice/config"
 	"sluice/config/admin"
@@ -53,6 +54,11 @@ func (p *process) buildAdmin(ctx context.Context, e env) error {
 	p.guardListeners()
 	p.start("users", accounts.Run)
 	p.start("control listener", server.Run)
+	select { // whoever waits for the node to be ready can sign in then
+	case <-accounts.Ready():
+	case <-time.After(firstLoad):
+	case <-ctx.Done():
+	}
 	p.health.Ready("users", func() (obs.Grade, string) {
 		select {
 		case <-accounts.Ready():

@@ -1,6 +1,7 @@
 package admin
 
 import (
+	"cmp"
 	"net/http"
 	"strings"
 	"time"
@@ -84,7 +85,7 @@ func contains(list []string, s string) bool {
 func summaryOf(r *catalog.Record) APISummary {
 	m, spec := &r.API.Metadata, &r.API.Spec
 	out := APISummary{
-		ID: r.ID(), Name: m.Name, DisplayName: m.DisplayName, Version: spec.Version, Context: spec.Context, BasePath: r.API.BasePath(),
+		ID: r.ID(), Name: m.Name, DisplayName: cmp.Or(m.DisplayName, m.Name), Version: spec.Version, Context: spec.Context, BasePath: r.API.BasePath(),
 		State: State(spec.State), Default: spec.Default, Visibility: string(spec.Visibility), Owner: m.Owner, Tags: m.Tags, Labels: m.Labels,
 		Topics: len(spec.Topics), Deployments: r.Deployments, Rev: int64(r.Rev), //nolint:gosec // a sequence of the store
 		CreatedAt: when(r.CreatedAt), CreatedBy: r.CreatedBy, UpdatedAt: when(r.UpdatedAt), UpdatedBy: r.UpdatedBy,

@@ -1,6 +1,7 @@
 package admin
 
 import (
+	"cmp"
 	"net/http"
 	"slices"
 	"strings"
@@ -98,7 +99,7 @@ func queryOf(a *catalog.API, t *catalog.Topic) []catalog.QueryParam {
 func publicOf(a *catalog.API) PublicAPI {
 	m, spec := &a.Metadata, &a.Spec
 	out := PublicAPI{
-		ID: a.ID(), Name: m.Name, DisplayName: m.DisplayName, Description: m.Description, Version: spec.Version, Context: spec.Context,
+		ID: a.ID(), Name: m.Name, DisplayName: cmp.Or(m.DisplayName, m.Name), Description: m.Description, Version: spec.Version, Context: spec.Context,
 		BasePath: a.BasePath(), Default: spec.Default, State: State(spec.State), Tags: m.Tags, Plans: spec.Plans, Schemes: spec.Auth.Schemes,
 		Topics: []PublicTopic{},
 	}

@@ -1,17 +1,21 @@
 package admin
 
 import (
-	"bytes"
+	"cmp"
 	"crypto/sha256"
 	_ "embed"
 	"encoding/base64"
-	"html/template"
+	"fmt"
+	"html"
 	"regexp"
 	"slices"
 	"strings"
 
 	"github.com/getkin/kin-openapi/openapi3"
 )
+
+// The page is written by hand rather than with html/template: a template calls methods by name, so that the linker could leave out none
+// of the whole program's, and that makes the binary larger by a quarter.
 
 // pageStyle is the style of the page; its hash is all that the page's security policy lets through.
 //
@@ -25,184 +29,215 @@ func hashOf(text string) []byte {
 	return sum[:]
 }
 
-//go:embed page.html
-var pageText string
+// pageWriter writes HTML: %s of printf is escaped, other methods say what they do.
+type pageWriter struct{ strings.Builder }
 
-// page makes the readable form of the document: HTML with one style, no script, nothing from elsewhere.
-func (c *contract) page() ([]byte, error) {
-	t, err := template.New("page").Funcs(template.FuncMap{
-		"text": prose, "line": inline, "type": typeOf, "anchor": anchorOf, "style": func() template.CSS { return template.CSS(pageStyle) }, //nolint:gosec // our own file
-	}).Parse(pageText)
-	if err != nil {
-		return nil, err
-	}
-	var b bytes.Buffer
-	err = t.Execute(&b, map[string]any{"Doc": c.doc, "Groups": c.groups(), "Schemas": c.schemas()})
-	return b.Bytes(), err
-}
-
-// group is the operations of one tag.
-type group struct {
-	Tag *openapi3.Tag
-	Ops []shownOp
-}
-
-// shownOp is an operation as the page shows it.
-type shownOp struct {
-	*openapi3.Operation
-	Method, Path string
-	Roles        []string
-	Params       []*openapi3.Parameter
-	Body         []media
-	Answers      []shownAnswer
-}
-
-type media struct {
-	Type   string
-	Schema *openapi3.SchemaRef
-}
-
-type shownAnswer struct {
-	Status, Description string
-	Content             []media
-}
-
-func (c *contract) groups() []group {
-	var out []group
-	for _, tag := range c.doc.Tags {
-		g := group{Tag: tag}
-		for _, op := range c.ops {
-			if slices.Contains(op.def.Tags, tag.Name) {
-				g.Ops = append(g.Ops, shown(op))
-			}
+func (w *pageWriter) printf(format string, args ...any) {
+	for i, a := range args {
+		if s, ok := a.(string); ok {
+			args[i] = html.EscapeString(s)
 		}
-		slices.SortFunc(g.Ops, func(a, b shownOp) int { return strings.Compare(a.Path+" "+order(a.Method), b.Path+" "+order(b.Method)) })
-		out = append(out, g)
 	}
-	return out
+	fmt.Fprintf(&w.Builder, format, args...)
 }
-
-// order puts reading before writing.
-func order(method string) string {
-	return map[string]string{"GET": "1", "POST": "2", "PUT": "3", "DELETE": "4"}[method]
-}
-
-func shown(op *operation) shownOp {
-	s := shownOp{Operation: op.def, Method: op.method, Path: op.path, Params: op.params}
-	for _, r := range op.roles {
-		s.Roles = append(s.Roles, string(r))
-	}
-	switch {
-	case op.open:
-		s.Roles = []string{"nobody needs to be signed in"}
-	case op.roles == nil:
-		s.Roles = []string{"everyone signed in"}
-	}
-	if op.def.RequestBody != nil {
-		s.Body = mediaOf(op.def.RequestBody.Value.Content)
-	}
-	for status, r := range op.def.Responses.Map() {
-		a := shownAnswer{Status: status, Content: mediaOf(r.Value.Content)}
-		if r.Value.Description != nil {
-			a.Description = *r.Value.Description
-		}
-		s.Answers = append(s.Answers, a)
-	}
-	slices.SortFunc(s.Answers, func(a, b shownAnswer) int { return strings.Compare(a.Status, b.Status) })
-	return s
-}
-
-func mediaOf(c openapi3.Content) []media {
-	var out []media
-	for name, m := range c {
-		out = append(out, media{name, m.Schema})
-	}
-	slices.SortFunc(out, func(a, b media) int { return strings.Compare(a.Type, b.Type) })
-	return out
-}
-
-// shownSchema is a named schema with its fields.
-type shownSchema struct {
-	Name   string
-	Schema *openapi3.Schema
-	Fields []field
-}
-
-type field struct {
-	Name     string
-	Required bool
-	Ref      *openapi3.SchemaRef
-}
-
-func (c *contract) schemas() []shownSchema {
-	var out []shownSchema
-	for name, ref := range c.doc.Components.Schemas {
-		s := shownSchema{Name: name, Schema: ref.Value}
-		for key, f := range ref.Value.Properties {
-			s.Fields = append(s.Fields, field{key, slices.Contains(ref.Value.Required, key), f})
-		}
-		slices.SortFunc(s.Fields, func(a, b field) int { return strings.Compare(a.Name, b.Name) })
-		out = append(out, s)
-	}
-	slices.SortFunc(out, func(a, b shownSchema) int { return strings.Compare(a.Name, b.Name) })
-	return out
-}
-
-// typeOf writes a schema on one line, as a link where it has a name.
-func typeOf(ref *openapi3.SchemaRef) template.HTML {
-	if ref == nil || ref.Value == nil {
-		return "anything"
-	}
-	if name, ok := strings.CutPrefix(ref.Ref, "#/components/schemas/"); ok {
-		return template.HTML(`<a href="#schema-` + template.HTMLEscapeString(name) + `">` + template.HTMLEscapeString(name) + `</a>`) //nolint:gosec // escaped
-	}
-	s := ref.Value
-	var parts []string
-	for _, alternative := range slices.Concat(s.OneOf, s.AnyOf) {
-		parts = append(parts, string(typeOf(alternative)))
-	}
-	if len(parts) > 0 {
-		return template.HTML(strings.Join(parts, " or ")) //nolint:gosec // made of escaped parts
-	}
-	if len(s.Enum) > 0 {
-		for _, v := range s.Enum {
-			text, _ := v.(string)
-			parts = append(parts, "<code>"+template.HTMLEscapeString(text)+"</code>")
-		}
-		return template.HTML(strings.Join(parts, " or ")) //nolint:gosec // escaped
-	}
-	if s.Items != nil {
-		return "list of " + typeOf(s.Items)
-	}
-	if s.AdditionalProperties.Schema != nil {
-		return "map of " + typeOf(s.AdditionalProperties.Schema)
-	}
-	if s.Type == nil {
-		return "anything"
-	}
-	return template.HTML(template.HTMLEscapeString(strings.Join(s.Type.Slice(), " or "))) //nolint:gosec // escaped
-}
-
-func anchorOf(name string) string { return strings.ToLower(name) }
 
 var (
 	codeSpan = regexp.MustCompile("`([^`]+)`")
 	boldSpan = regexp.MustCompile(`\*\*([^*]+)\*\*`)
 )
 
-// inline is text with `code` and **bold**.
-func inline(text string) template.HTML {
-	out := codeSpan.ReplaceAllString(template.HTMLEscapeString(text), "<code>$1</code>")
-	return template.HTML(boldSpan.ReplaceAllString(out, "<strong>$1</strong>")) //nolint:gosec // escaped
+// line writes text with `code` and **bold**.
+func (w *pageWriter) line(text string) {
+	out := codeSpan.ReplaceAllString(html.EscapeString(text), "<code>$1</code>")
+	w.WriteString(boldSpan.ReplaceAllString(out, "<strong>$1</strong>"))
 }
 
-// prose is text in paragraphs.
-func prose(text string) template.HTML {
-	var b strings.Builder
+// prose writes text in paragraphs.
+func (w *pageWriter) prose(text string) {
 	for part := range strings.SplitSeq(strings.TrimSpace(text), "\n\n") {
 		if part != "" {
-			b.WriteString("<p>" + string(inline(part)) + "</p>\n")
+			w.WriteString("<p>")
+			w.line(part)
+			w.WriteString("</p>\n")
 		}
 	}
-	return template.HTML(b.String()) //nolint:gosec // made of escaped parts
+}
+
+// page makes the readable form of the document: HTML with one style, no script, nothing from elsewhere.
+func (c *contract) page() []byte {
+	w := &pageWriter{}
+	info := c.doc.Info
+	w.printf("<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n"+
+		"<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n<title>%s</title>\n<style>", info.Title)
+	w.WriteString(pageStyle)
+	w.printf("</style>\n</head>\n<body>\n<header>\n<h1>%s %s</h1>\n", info.Title, info.Version)
+	w.prose(info.Description)
+	w.WriteString("<p>The document itself: <a href=\"/openapi.yaml\">openapi.yaml</a>. The schema of a definition: " +
+		"<a href=\"/schemas/API.json\">API.json</a>.</p>\n<nav><ul>")
+	for _, tag := range c.doc.Tags {
+		w.printf("<li><a href=\"#%s\">%s</a></li>", strings.ToLower(tag.Name), tag.Name)
+	}
+	w.WriteString("<li><a href=\"#schemas\">Schemas</a></li></ul></nav>\n</header>\n<main>\n")
+	for _, tag := range c.doc.Tags {
+		w.printf("<section id=\"%s\">\n<h2>%s</h2>\n", strings.ToLower(tag.Name), tag.Name)
+		w.prose(tag.Description)
+		for _, op := range c.tagged(tag.Name) {
+			w.operation(op)
+		}
+		w.WriteString("</section>\n")
+	}
+	w.WriteString("<section id=\"schemas\">\n<h2>Schemas</h2>\n")
+	schemas := c.doc.Components.Schemas
+	for _, name := range sortedKeys(schemas) {
+		w.schema(name, schemas[name].Value)
+	}
+	w.WriteString("</section>\n</main>\n</body>\n</html>\n")
+	return []byte(w.String())
+}
+
+// tagged returns the operations of a tag, by path, reading before writing.
+func (c *contract) tagged(tag string) []*operation {
+	var out []*operation
+	for _, op := range c.ops {
+		if slices.Contains(op.def.Tags, tag) {
+			out = append(out, op)
+		}
+	}
+	methods := []string{"GET", "POST", "PUT", "DELETE"}
+	slices.SortFunc(out, func(a, b *operation) int {
+		return cmp.Or(strings.Compare(a.path, b.path), cmp.Compare(slices.Index(methods, a.method), slices.Index(methods, b.method)))
+	})
+	return out
+}
+
+func (w *pageWriter) operation(op *operation) {
+	w.printf("<details id=\"%s\">\n<summary><span class=\"method\">%s</span> <code>%s</code> ", op.def.OperationID, op.method, op.path)
+	w.line(op.def.Summary)
+	w.WriteString("</summary>\n")
+	w.prose(op.def.Description)
+	w.printf("<p class=\"roles\">Who: %s</p>\n", op.who())
+	if len(op.params) > 0 {
+		w.WriteString("<table><tr><th>Parameter</th><th>Where</th><th>Type</th><th></th></tr>\n")
+		for _, p := range op.params {
+			w.printf("<tr><td><code>%s</code></td><td>%s</td><td>", p.Name, p.In+map[bool]string{true: ", required"}[p.Required])
+			w.kind(p.Schema)
+			w.WriteString("</td><td>")
+			w.line(p.Description)
+			w.WriteString("</td></tr>\n")
+		}
+		w.WriteString("</table>\n")
+	}
+	if op.def.RequestBody != nil {
+		w.WriteString("<p>Body: ")
+		w.content(op.def.RequestBody.Value.Content)
+		w.WriteString("</p>\n")
+	}
+	w.WriteString("<table><tr><th>Answer</th><th></th><th></th></tr>\n")
+	answers := op.def.Responses.Map()
+	for _, status := range sortedKeys(answers) {
+		w.printf("<tr><td>%s</td><td>", status)
+		if d := answers[status].Value.Description; d != nil {
+			w.line(*d)
+		}
+		w.WriteString("</td><td>")
+		w.content(answers[status].Value.Content)
+		w.WriteString("</td></tr>\n")
+	}
+	w.WriteString("</table>\n</details>\n")
+}
+
+// who says who may call an operation.
+func (op *operation) who() string {
+	switch {
+	case op.open:
+		return "nobody needs to be signed in"
+	case op.roles == nil:
+		return "everyone signed in"
+	}
+	var names []string
+	for _, r := range op.roles {
+		names = append(names, string(r))
+	}
+	return strings.Join(names, ", ")
+}
+
+// content writes the media types of a body.
+func (w *pageWriter) content(c openapi3.Content) {
+	for i, name := range sortedKeys(c) {
+		if i > 0 {
+			w.WriteString(" · ")
+		}
+		w.printf("<code>%s</code> ", name)
+		w.kind(c[name].Schema)
+	}
+}
+
+func (w *pageWriter) schema(name string, s *openapi3.Schema) {
+	w.printf("<details id=\"schema-%s\">\n<summary><code>%s</code></summary>\n", name, name)
+	w.prose(s.Description)
+	if len(s.Properties) > 0 {
+		w.WriteString("<table><tr><th>Field</th><th>Type</th><th></th></tr>\n")
+		for _, key := range sortedKeys(s.Properties) {
+			w.printf("<tr><td><code>%s</code>%s</td><td>", key, map[bool]string{true: " *"}[slices.Contains(s.Required, key)])
+			w.kind(s.Properties[key])
+			w.WriteString("</td><td>")
+			w.line(s.Properties[key].Value.Description)
+			w.WriteString("</td></tr>\n")
+		}
+		w.WriteString("</table>\n")
+	} else {
+		w.WriteString("<p>")
+		w.kind(&openapi3.SchemaRef{Value: s})
+		w.WriteString("</p>\n")
+	}
+	w.WriteString("</details>\n")
+}
+
+// kind writes what values a schema takes, on one line, as a link where it has a name.
+func (w *pageWriter) kind(ref *openapi3.SchemaRef) {
+	if ref == nil || ref.Value == nil {
+		w.WriteString("as it is")
+		return
+	}
+	if name, ok := strings.CutPrefix(ref.Ref, "#/components/schemas/"); ok {
+		w.printf("<a href=\"#schema-%s\">%s</a>", name, name)
+		return
+	}
+	s := ref.Value
+	alternatives := slices.Concat(s.OneOf, s.AnyOf)
+	switch {
+	case len(alternatives) > 0:
+		for i, a := range alternatives {
+			if i > 0 {
+				w.WriteString(" or ")
+			}
+			w.kind(a)
+		}
+	case len(s.Enum) > 0:
+		for i, v := range s.Enum {
+			if i > 0 {
+				w.WriteString(" or ")
+			}
+			w.printf("<code>%s</code>", fmt.Sprint(v))
+		}
+	case s.Items != nil:
+		w.WriteString("list of ")
+		w.kind(s.Items)
+	case s.AdditionalProperties.Schema != nil:
+		w.WriteString("map of ")
+		w.kind(s.AdditionalProperties.Schema)
+	case s.Type == nil:
+		w.WriteString("anything")
+	default:
+		w.printf("%s", strings.Join(s.Type.Slice(), " or "))
+	}
+}
+
+func sortedKeys[V any](m map[string]V) []string {
+	out := make([]string, 0, len(m))
+	for k := range m {
+		out = append(out, k)
+	}
+	slices.Sort(out)
+	return out
 }

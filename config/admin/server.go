@@ -65,11 +65,7 @@ func New(d Deps) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	page, err := c.page()
-	if err != nil {
-		return nil, err
-	}
-	s := &Server{log: d.Logger, accounts: d.Accounts, catalog: d.Catalog, options: d.Options, reach: d.Guard, build: d.Build, contract: c, page: page, origins: http.NewCrossOriginProtection()}
+	s := &Server{log: d.Logger, accounts: d.Accounts, catalog: d.Catalog, options: d.Options, reach: d.Guard, build: d.Build, contract: c, page: c.page(), origins: http.NewCrossOriginProtection()}
 	s.front = s.newFront()
 	return s, nil
 }
