@@ -58,7 +58,7 @@ func TestAsyncAPIVerbsTellMistakes(t *testing.T) {
 		return file
 	}
 	bad := write("bad.yaml", "asyncapi: 2.6.0\ninfo: {title: t, versoin: '1'}\nchannels: {}\n")
-	pub := write("pub.yaml", "asyncapi: 2.6.0\ninfo: {title: t, version: '1'}\nchannels: {/a: {publish: {}}}\n")
+	pub := write("pub.yaml", "asyncapi: 2.6.0\ninfo: {title: x, version: '1'}\nchannels: {/a: {publish: {}}}\n")
 	two := write("two.yaml", strings.Repeat("---\napiVersion: sluice/v1\nkind: API\nmetadata: {name: a}\nspec: {context: /a, version: '1'}\n", 1)+
 		"---\napiVersion: sluice/v1\nkind: API\nmetadata: {name: a}\nspec: {context: /a, version: '2'}\n")
 	for _, c := range []struct {
@@ -70,7 +70,7 @@ func TestAsyncAPIVerbsTellMistakes(t *testing.T) {
 		{[]string{"validate", filepath.Join(dir, "none.yaml")}, exitFailed, "none.yaml"},
 		{[]string{"validate", "http://169.254.169.254/x"}, exitFailed, "forbidden"},
 		{[]string{"validate"}, exitUsage, "requires at least 1 arg"},
-		{[]string{"import", pub}, exitFailed, pub + ":3:25: /channels/~1a/publish: is the channel's only operation"},
+		{[]string{"import", pub}, exitFailed, pub + ":3:26: /channels/~1a/publish: is the channel's only operation"},
 		{[]string{"import", pub, "-o", "xml", "--lenient"}, exitUsage, "want yaml or json"},
 		{[]string{"export", two}, exitUsage, "defines a@1, a@2: name one with --api"},
 		{[]string{"export", two, "--api", "a@2", "--profile", "secret"}, exitUsage, "profile"},
@@ -84,7 +84,7 @@ func TestAsyncAPIVerbsTellMistakes(t *testing.T) {
 	if code, out, errs := verb("asyncapi", "export", two, "--api", "a@2"); code != exitOK || !strings.Contains(out, "version: '2'") {
 		t.Errorf("%d, %s", code, errs)
 	}
-	if code, out, errs := verb("asyncapi", "import", pub, "--lenient"); code != exitOK || !strings.Contains(out, "name: t") || !strings.Contains(errs, "warning: ") {
+	if code, out, errs := verb("asyncapi", "import", pub, "--lenient"); code != exitOK || !strings.Contains(out, "name: x") || !strings.Contains(errs, "warning: ") {
 		t.Errorf("%d, %s%s", code, out, errs)
 	}
 }
