@@ -22,7 +22,7 @@ cluster: ## the whole deployment as processes of this machine, shown in the term
 cluster-down: ## ends a cluster that was left running
 	go run ./test/topology/cluster down
 
-chaos: ## faults on that deployment: SEEDS=5 for each scenario, S=edge-kill for one; two hours
+chaos: ## faults on that deployment: SEEDS=5 for each scenario, S=edge-kill for one; an hour
 	@CHAOS_SEEDS=$${SEEDS:-5} CHAOS_SCENARIO=$(S) go test -count=1 -v -timeout 6h -run 'TestChaos' ./test/chaos
 
 fuzz: ## FUZZTIME=2m for each target; T=FuzzSubject for one

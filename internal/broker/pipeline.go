@@ -123,9 +123,17 @@ type flight struct {
 	answers chan flightAnswer
 	sent    []ticket // by event, from the first of the flight on
 	base    int      // event index of the first
+	every   int      // an answer is wanted from every so many messages, and from the last
+	heard   int      // event index behind the last one that was answered
+	broken  bool     // one was refused, so that no later one can be stored
 	expect  uint64   // the feed's last sequence before the next event to publish
 	link    uint64
 }
+
+// answerEvery is how many messages of a flight share an answer: each costs the broker, and
+// us, a message more. That one is stored proves that all before it are; when one is
+// refused, c.done stays behind what is stored, and the next try finds that out.
+const answerEvery = 16
 
 type flightAnswer struct {
 	event int
@@ -144,6 +152,7 @@ func (w *writer) flight(ctx context.Context, f FeedID, c *Commit, p *predictor, 
 	fl := &flight{
 		w: w, f: f, c: c, p: p, m: nats.Msg{Subject: f.Subject(), Header: nats.Header{}}, chain: chain,
 		answers: make(chan flightAnswer, w.cfg.Window), base: c.done, expect: c.expected(), link: c.link(),
+		every: max(1, min(answerEvery, w.cfg.Window/4)), heard: c.done,
 	}
 	reply, cut, stop := w.box.open(func(tail string, m *nats.Msg) {
 		event, err := strconv.ParseUint(tail, 36, 31)
@@ -162,15 +171,17 @@ func (w *writer) flight(ctx context.Context, f FeedID, c *Commit, p *predictor, 
 
 func (fl *flight) run(ctx context.Context, cut <-chan struct{}) error {
 	var stopped error
-	next, waiting := fl.c.done, 0
+	next, waiting := fl.c.done, 0 // waiting: for so many answers
 	timer := time.NewTimer(fl.w.cfg.CommitTimeout)
 	defer timer.Stop()
 	why := "deadline"
 	for {
-		for stopped == nil && next < len(fl.c.Events) && waiting < fl.w.cfg.Window {
+		for stopped == nil && next < len(fl.c.Events) && next-fl.heard < fl.w.cfg.Window {
 			if stopped = fl.publish(next); stopped == nil {
+				if fl.wanted(next) {
+					waiting++
+				}
 				next++
-				waiting++
 			}
 		}
 		if waiting == 0 {
@@ -195,12 +206,19 @@ func (fl *flight) run(ctx context.Context, cut <-chan struct{}) error {
 	}
 }
 
+// wanted says whether event i is to be answered.
+func (fl *flight) wanted(i int) bool {
+	return (i-fl.base)%fl.every == fl.every-1 || i == len(fl.c.Events)-1
+}
+
 // publish sends event i with the sequence it will get.
 func (fl *flight) publish(i int) error {
 	fl.c.header(fl.m.Header, i, int64(fl.link), fl.f.Hashed())
 	fl.m.Header[hdrWantSubj] = []string{strconv.FormatUint(fl.expect, 10)}
 	fl.m.Data = fl.c.Events[i].Body
-	fl.m.Reply = fl.reply + strconv.FormatUint(uint64(i), 36)
+	if fl.m.Reply = ""; fl.wanted(i) {
+		fl.m.Reply = fl.reply + strconv.FormatUint(uint64(i), 36)
+	}
 	t, seq, ok, err := fl.p.publish(fl.w.box.nc, &fl.m, &fl.chain, false)
 	switch {
 	case err != nil:
@@ -213,19 +231,21 @@ func (fl *flight) publish(i int) error {
 	return nil
 }
 
-// take notes one answer. Those of a flight come in order, so that an event is stored
-// only directly behind the one before it.
+// take notes one answer. Those of a flight come in order, and an event is stored only
+// directly behind the one before it.
 func (fl *flight) take(a flightAnswer) error {
 	i := a.event - fl.base
 	if i < 0 || i >= len(fl.sent) {
 		return fmt.Errorf("%w: answer to event %d, which was not sent", errDisorder, a.event)
 	}
+	fl.heard = max(fl.heard, a.event+1)
 	seq, err := fl.w.answered(a.m)
 	if err != nil {
 		fl.p.refused(fl.sent[i])
+		fl.broken = true
 		return err
 	}
-	if a.event != fl.c.done {
+	if fl.broken || a.event < fl.c.done {
 		return fmt.Errorf("%w: event %d of commit %d.%d at %d, %d are stored before it", errDisorder, a.event,
 			fl.c.Epoch, fl.c.Tx, seq, fl.c.done)
 	}
@@ -234,9 +254,10 @@ func (fl *flight) take(a flightAnswer) error {
 	return nil
 }
 
-// finish ends a flight all of whose messages are answered.
+// finish ends a flight all of whose answers are there.
 func (fl *flight) finish(ctx context.Context, stopped error) error {
 	var js *jsError
+	silent := fl.base+len(fl.sent) > fl.heard // what became of the last ones nobody said
 	switch {
 	case stopped == nil:
 		fl.p.clean()
@@ -249,10 +270,12 @@ func (fl *flight) finish(ctx context.Context, stopped error) error {
 		fl.p.wrong()
 		return fl.w.single(ctx, fl.f, fl.c, fl.p, true)
 	case errors.Is(stopped, errChainEnded) && js == nil:
-		if len(fl.sent) == 0 { // do not race for the start of a chain
+		if len(fl.sent) == 0 || silent { // do not race for the start of a chain; find out
 			return fl.w.single(ctx, fl.f, fl.c, fl.p, false)
 		}
 		return nil
+	case silent:
+		return fl.c.noAnswer(ctx, stopped.Error())
 	}
 	return stopped
 }

@@ -41,7 +41,7 @@ func (w work) perEvent(before work) (out, micros float64) {
 
 // TestCost measures an edge of a cluster with one client and with many: what the edge spends for each delivery, beside a loop of
 // raw sends, and that what the NATS servers do for an event does not grow with the clients. CHAOS_CLIENTS=8000 CHAOS_REPEAT=3
-// is the run of the acceptance, whose goal is 1.15 times the raw loop; on a busy machine such figures say little, so only the
+// CHAOS_SECONDS=20 is the run of the acceptance, whose goal is 1.15 times the raw loop; on a busy machine such figures say little, so only the
 // servers' messages are judged here.
 func TestCost(t *testing.T) {
 	clients, repeat := number(t, "CHAOS_CLIENTS", 200), number(t, "CHAOS_REPEAT", 1)
@@ -113,7 +113,7 @@ func bench(ctx context.Context, t *testing.T, topo *topology.Topology, origin st
 	edge := topo.Of(topology.Edge)[0]
 	args := append([]string{
 		"bench", "http://" + edge.Addr + "/bench/1.0.0/t/0", "--origin", origin, "--clients", strconv.Itoa(clients), "--rate", "5",
-		"--duration", "20s", "--pids", strconv.Itoa(edge.PID()), "--json", "--plain",
+		"--duration", fmt.Sprintf("%ds", number(t, "CHAOS_SECONDS", 8)), "--pids", strconv.Itoa(edge.PID()), "--json", "--plain",
 	}, more...)
 	out, err := exec.CommandContext(ctx, programs.Sluice, args...).Output()
 	if err == nil {

@@ -46,6 +46,8 @@ func TestPartition(t *testing.T) {
 		inside = append(inside, r.readAt("in "+feed, "http://"+edge.Addr+"/market/1.0.0"+feed, feed, nil))
 		outside = append(outside, r.readAt("out "+feed, "http://"+r.topo.Named("edge-2").Addr+"/market/1.0.0"+feed, feed, nil))
 	}
+	curious := r.readAt("curious", "http://"+edge.Addr+"/market/1.0.0"+feeds[0]+"?control=stale", feeds[0], nil)
+	inside = append(inside, curious)
 	r.flow()
 	beats := r.heartbeats("http://" + edge.Addr + "/market/1.0.0" + feeds[0])
 
@@ -76,6 +78,10 @@ func TestPartition(t *testing.T) {
 	defer cancel()
 	if err := edge.WaitReady(ctx); err != nil {
 		t.Error(err)
+	}
+	told := strings.Join(curious.State().Notices, "\n")
+	if at := strings.Index(told, `gateway.stale {"reason":"broker"`); at < 0 || !strings.Contains(told[at:], "gateway.fresh") {
+		t.Errorf("who asked for control=stale was told %q", told)
 	}
 	v := r.judge()
 	t.Log(v)

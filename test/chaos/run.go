@@ -68,6 +68,7 @@ type run struct {
 	ctx     context.Context
 	stop    context.CancelFunc
 	clients []*reader.Client
+	late    []*reader.Client // of clients, those that came with an id from before a fault
 	running sync.WaitGroup
 	taking  sync.WaitGroup
 	edges   *anyEdge
@@ -164,9 +165,13 @@ func (r *run) read(i int, name string) {
 
 // readAt starts one client of a feed at a URL.
 func (r *run) readAt(client, url, name string, hc *http.Client) *reader.Client {
-	c := reader.New(reader.Options{
-		Name: client, URL: url, Feed: name, Tape: r.market.Tape(), Facts: r.told, HTTP: hc, Pause: 100 * time.Millisecond,
-	})
+	return r.readWith(reader.Options{Name: client, URL: url, Feed: name, HTTP: hc})
+}
+
+// readWith starts one client.
+func (r *run) readWith(o reader.Options) *reader.Client {
+	o.Tape, o.Facts, o.Pause = r.market.Tape(), r.told, 100*time.Millisecond
+	c := reader.New(o)
 	r.clients = append(r.clients, c)
 	r.running.Go(func() { c.Run(r.ctx) })
 	return c

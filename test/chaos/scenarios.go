@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"os"
 	"os/exec"
@@ -15,6 +16,7 @@ import (
 
 	"sluice/internal/broker"
 	"sluice/test/feed"
+	"sluice/test/oracle/reader"
 	"sluice/test/topology"
 )
 
@@ -30,7 +32,7 @@ type scenario struct {
 	overlap time.Duration
 	n       int // how often; default 3
 	smoke   bool
-	// told: what is stored is lost, so every client must be told, once per fault.
+	// told: what is stored is lost, so every client must be told of each fault.
 	told bool
 	do   func(r *run, i int)
 	// brokerHost is Options.BrokerHost of the topology.
@@ -163,19 +165,29 @@ func scenarios() []*scenario {
 			}
 		}},
 		{name: "store-gone", row: "A5 A23", told: true, do: func(r *run, _ int) {
+			late := r.seen()
 			r.fault("the store is lost")
 			r.withoutBrokers(func(dir string) error { return os.RemoveAll(dir) })
+			r.flow()
+			r.resume(late)
 		}},
 		{name: "store-restored", row: "A5 A23", told: true, do: func(r *run, _ int) {
 			r.withoutBrokers(func(dir string) error { return os.CopyFS(dir+".saved", os.DirFS(dir)) })
 			r.flow()
 			r.pause(r.load.quiet)
+			late := r.seen()
 			r.fault("an old copy of the store is put back")
 			r.withoutBrokers(func(dir string) error { return errors.Join(os.RemoveAll(dir), os.Rename(dir+".saved", dir)) })
+			r.flow()
+			r.resume(late)
 		}},
-		{name: "stream-deleted", row: "A5 A23", smoke: true, told: true, do: func(r *run, _ int) {
+		{name: "stream-deleted", row: "A5 A23", smoke: true, unsure: true, do: func(r *run, _ int) {
+			late := r.seen()
+			r.pause(r.load.quiet)
 			r.fault("somebody deletes the market's stream")
 			r.deleteStream("market", "1.0.0")
+			r.flow()
+			r.resume(late)
 		}},
 		{name: "broker-links-reset", row: "A26", n: 6, do: func(r *run, _ int) {
 			p := r.pick(topology.Broker)
@@ -237,6 +249,33 @@ func (r *run) withoutBrokers(change func(dir string) error) {
 			r.t.Fatal(err)
 		}
 	}
+}
+
+// place is how far a client was.
+type place struct {
+	feed, id string
+	n        uint64
+}
+
+// seen is how far some client of each feed is.
+func (r *run) seen() (at []place) {
+	for _, c := range r.clients[:len(feeds)] {
+		s := c.State()
+		at = append(at, place{c.Feed(), s.ID, s.N})
+	}
+	return at
+}
+
+// resume lets new clients go on from where others were, and waits until they are served.
+func (r *run) resume(from []place) {
+	r.t.Helper()
+	for _, p := range from {
+		r.late = append(r.late, r.readWith(reader.Options{
+			Name: fmt.Sprintf("late%d", len(r.late)), URL: "http://any.edge/market/1.0.0" + p.feed, Feed: p.feed, HTTP: r.edges.client(),
+			LastID: p.id, From: p.n + 1,
+		}))
+	}
+	r.flow()
 }
 
 // deleteStream removes an API's stream as an operator with the rights of control can.
