@@ -132,8 +132,10 @@ func showImport(file string) func(io.Writer, answer) error {
 		if _, err := fmt.Fprintf(w, "%s %s\n", shown(id), verb); err != nil {
 			return err
 		}
-		for _, d := range in.Diff {
-			fmt.Fprintln(w, "  "+d.text())
+		if in.DryRun {
+			for _, d := range in.Diff {
+				fmt.Fprintln(w, "  "+d.text())
+			}
 		}
 		for _, f := range in.Report {
 			level := f.Level

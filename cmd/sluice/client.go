@@ -210,19 +210,21 @@ type finding struct {
 	file string // that Line counts in; "" = the one that was sent
 }
 
-// text is `file:line:col: pointer: detail; hint`, leaving out what is not known.
+// text is `file:line:col: pointer: detail; hint`, leaving out what is not known. Without a file there is nothing that a line could count
+// in: the verb wrote the body itself.
 func (f finding) text(file string) string {
 	at := f.Pointer
 	if at == "" {
 		at = f.Parameter
 	}
+	e := doc.Error{File: file, Line: f.Line, Column: f.Column, Pointer: at, Message: f.Detail, Hint: f.Hint}
 	if f.file != "" {
-		file = f.file
+		e.File = f.file
 	}
-	if f.Line == 0 {
-		file = ""
+	if e.File == "" || e.Line == 0 {
+		e.File, e.Line = "", 0
 	}
-	return shown((&doc.Error{File: file, Line: f.Line, Column: f.Column, Pointer: at, Message: f.Detail, Hint: f.Hint}).Error())
+	return shown(e.Error())
 }
 
 // change is one difference between two definitions.
@@ -266,11 +268,14 @@ func (p *serverError) Error() string {
 	if p.Status == http.StatusUnauthorized {
 		b.WriteString("; sign in with 'sluice login'")
 	}
-	if len(p.Allowed) > 0 {
+	if len(p.Allowed) > 0 && !strings.Contains(p.Detail, "possible") {
 		b.WriteString("; possible now: " + shown(strings.Join(p.Allowed, ", ")))
 	}
 	for _, f := range p.Errors {
-		b.WriteString("\n" + f.text(p.source))
+		told := strings.HasSuffix(p.Detail, f.Detail) && strings.Contains(p.Detail, f.Pointer)
+		if placed := f.Line > 0 && p.source+f.file != ""; placed || !told {
+			b.WriteString("\n" + f.text(p.source))
+		}
 	}
 	for _, c := range p.Diff {
 		b.WriteString("\n" + c.text())

@@ -45,7 +45,7 @@ func newImportWSO2(e env) *cobra.Command {
 		if err != nil {
 			return withCode(exitFailed, err)
 		}
-		return ask(c, e, f, dry(r, *dryRun), showImport(""))
+		return ask(c, e, f, dry(r, *dryRun), showImport(r.source))
 	}
 	return c
 }

@@ -68,7 +68,7 @@ func TestManage(t *testing.T) {
 
 	// Life.
 	has(t, s.ok("describe", "api", id), "State", "CREATED", "publish", "Endpoint", upstream)
-	s.fails(exitFailed, "possible now: ", "retire", id)
+	s.fails(exitFailed, "possible: ", "retire", id)
 	if out := s.ok("publish", id, "--comment", "go"); out != id+" published\n" {
 		t.Errorf("publish says %q", out)
 	}

@@ -50,9 +50,6 @@ func (d *document) checkRules(refs []refUse) {
 		d.fail(CodeTooLarge, "/channels", "has more than %d channels", maxChannels)
 		return
 	}
-	if d.old() {
-		refs = append(refs, d.checkPayloads2()...)
-	}
 	d.checkRefs(refs)
 	if d.findings.Failed() {
 		return
@@ -72,31 +69,6 @@ func (d *document) checkRules(refs []refUse) {
 			d.checkOperation3(end)
 		}
 	}
-}
-
-// checkPayloads2 looks at the payloads of 2.x, which the official schemas leave free, and returns the references in them.
-func (d *document) checkPayloads2() []refUse {
-	w := walker{document: d}
-	for _, at := range sortedKeys(d.kinds) {
-		n := d.exact(at)
-		if d.kinds[at] != "message2" || n == nil {
-			continue
-		}
-		payload := n.Get("payload")
-		if f := n.Get("schemaFormat"); payload != nil && (f == nil || isSchemaFormat(f.Text)) {
-			w.schema(at+"/payload", payload)
-		}
-	}
-	return w.refs
-}
-
-func sortedKeys(m map[string]string) []string {
-	out := make([]string, 0, len(m))
-	for k := range m {
-		out = append(out, k)
-	}
-	slices.Sort(out)
-	return out
 }
 
 // inBraces finds the names in an address or URL template.

@@ -35,7 +35,7 @@ const (
 	schema         // a JSON schema of draft 7 with AsyncAPI's additions
 	anySchema      // 3.x: a schema, or one in a stated format
 	headers2       // 2.x: a schema whose type, if any, is object
-	payload2       // 2.x: free for the official schemas; a rule looks at it
+	payload2       // 2.x: a schema, unless the message says another format; looked at with the message
 )
 
 // format is a syntax of texts.
@@ -60,7 +60,6 @@ type value struct {
 	format format
 	keys   format // of a mapping's keys
 	unique bool
-	first  bool // only the first element of a list is looked at
 }
 
 func one(kind string) *value         { return &value{what: object, kind: kind} }
@@ -109,13 +108,13 @@ func bindings3(http *value, more ...string) shape {
 // shapes is the table: kind of object → its fields. Kinds with a 2 or 3 at the end are of that family of versions only.
 var shapes = map[string]shape{
 	// 2.x
-	"root2": {fields: []field{must("asyncapi", a(text)), may("id", is(uri)), must("info", one("info2")), may("servers", serversIn2),
+	"root2": {fields: []field{must("asyncapi", a(text)), may("id", is(uri)), must("info", one("info2")), may("servers", mapOf(one("server2"))).upTo(v22), may("servers", serversIn2).from(v23),
 		may("defaultContentType", a(text)), must("channels", channelsIn2), may("components", one("components2")),
 		may("tags", setOf(one("tag2"))), may("externalDocs", one("docs"))}},
 	"info2": with(texts("description"), must("title", a(text)), must("version", a(text)), may("termsOfService", is(uri)),
 		may("contact", one("contact")), may("license", one("license"))),
 	"server2": with(texts("description", "protocolVersion"), must("url", a(text)), must("protocol", a(text)),
-		may("variables", mapOf(one("variable"))).upTo(v23), may("variables", mapOf(oneOrRef("variable"))).from(v24),
+		may("variables", mapOf(one("variable"))).upTo(v24), may("variables", mapOf(oneOrRef("variable"))).from(v25),
 		may("security", listOf(one("requirement2"))), may("bindings", one("bindings2")), may("tags", setOf(one("tag2"))).from(v25)),
 	"channel2": with(texts("description"), may("$ref", is(uriReference)), may("parameters", mapOf(oneOrRef("parameter2"))),
 		may("servers", setOf(a(text))).from(v22), may("publish", one("operation2")), may("subscribe", one("operation2")),
@@ -128,15 +127,17 @@ var shapes = map[string]shape{
 	"message2": with(texts("schemaFormat", "contentType", "summary", "name", "title", "description"), may("headers", a(headers2)),
 		may("messageId", a(text)).from(v24), may("payload", a(payload2)), may("correlationId", oneOrRef("correlationId")),
 		may("tags", setOf(one("tag2"))), may("externalDocs", one("docs")), may("deprecated", a(truth)),
-		may("examples", listOf(a(bare))).upTo(v20), may("examples", listOf(one("example"))).from(v21), may("bindings", one("bindings2")),
-		may("traits", &value{what: list, of: oneOrRef("messageTrait2"), first: true})),
+		may("examples", listOf(one("example20"))).upTo(v20), may("examples", listOf(one("example"))).from(v21), may("bindings", one("bindings2")),
+		may("traits", listOf(oneOrRef("messageTrait2")))),
 	"messageTrait2": with(texts("schemaFormat", "contentType", "summary", "name", "title", "description"), may("headers", a(headers2)),
 		may("messageId", a(text)).from(v24), may("correlationId", oneOrRef("correlationId")), may("tags", setOf(one("tag2"))),
-		may("externalDocs", one("docs")), may("deprecated", a(truth)), may("examples", listOf(a(bare))), may("bindings", one("bindings2"))),
+		may("externalDocs", one("docs")), may("deprecated", a(truth)), may("examples", listOf(a(bare))).upTo(v20), may("examples", listOf(one("example"))).from(v21).upTo(v21),
+		may("examples", listOf(a(bare))).from(v22).upTo(v25), may("examples", listOf(one("example"))).from(v26), may("bindings", one("bindings2"))),
 	"oneOfMessages2": {noExt: true, fields: []field{must("oneOf", listOf(a(message2)))}},
 	"parameter2":     with(texts("description"), may("schema", a(schema)), may("location", is(runtimeExpression))),
 	"components2": {fields: []field{may("schemas", mapOf(a(schema))), may("servers", serversIn2).from(v23),
-		may("channels", channelsIn2).from(v23), may("serverVariables", mapOf(oneOrRef("variable"))).from(v24),
+		may("channels", channelsIn2).from(v23), may("serverVariables", mapOf(one("variable"))).from(v24).upTo(v24),
+		may("serverVariables", mapOf(oneOrRef("variable"))).from(v25),
 		may("messages", mapOf(a(message2))), may("securitySchemes", namedOf(&value{what: scheme})),
 		may("parameters", mapOf(oneOrRef("parameter2"))), may("correlationIds", namedOf(oneOrRef("correlationId"))),
 		may("operationTraits", mapOf(one("operationTrait2"))), may("messageTraits", mapOf(one("messageTrait2"))),
@@ -216,6 +217,7 @@ var shapes = map[string]shape{
 	"variable": with(texts("description", "default"), may("enum", setOf(a(text))),
 		may("examples", listOf(a(text)))),
 	"correlationId": with(texts("description"), must("location", is(runtimeExpression))),
+	"example20":     {noExt: true, fields: []field{may("headers", a(bare)), may("payload", a(anything))}},
 	"example": {noExt: true, fields: []field{may("name", a(text)), may("summary", a(text)), may("headers", a(bare)),
 		may("payload", a(anything))}},
 

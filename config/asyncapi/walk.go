@@ -114,9 +114,6 @@ func (w *walker) list(at string, n *doc.Node, v *value) {
 		return
 	}
 	for i, item := range n.Items {
-		if v.first && i > 0 {
-			break
-		}
 		w.value(doc.Join(at, i), item, v.of)
 	}
 	if v.unique {
@@ -234,8 +231,13 @@ func (w *walker) object(at string, n *doc.Node, kind string) {
 func (w *walker) together(at string, n *doc.Node, kind string) {
 	switch kind {
 	case "example":
-		if n.Get("payload") == nil && n.Get("headers") == nil && (w.v >= v24 || !w.old()) {
+		if n.Get("payload") == nil && n.Get("headers") == nil {
 			w.at(LevelError, CodeMissingField, at, n, "lacks payload or headers")
+		}
+	case "message2":
+		payload, format := n.Get("payload"), n.Get("schemaFormat")
+		if payload != nil && (format == nil || isSchemaFormat(format.Text)) {
+			w.schema(at+"/payload", payload)
 		}
 	case "channel2":
 		if r := n.Get("$ref"); r != nil && r.Kind == doc.String && uriReference.wrong(r.Text) == "" {
@@ -275,10 +277,17 @@ func (s shape) unknown(key string, v version) string {
 var schemeTypes = []string{"userPassword", "apiKey", "X509", "symmetricEncryption", "asymmetricEncryption", "httpApiKey", "http", "oauth2",
 	"openIdConnect", "plain", "scramSha256", "scramSha512", "gssapi"}
 
+// sasl is how many of them, at the end, came with version 2.1.
+const sasl = 4
+
 // scheme checks a security scheme or a reference to one.
 func (w *walker) scheme(at string, n *doc.Node) {
 	if w.reference(at, n, "scheme") || !w.needs(at, n, doc.Map, "a map") {
 		return
+	}
+	known := schemeTypes
+	if w.v < v21 {
+		known = known[:len(known)-sasl]
 	}
 	t := n.Get("type")
 	switch {
@@ -286,8 +295,8 @@ func (w *walker) scheme(at string, n *doc.Node) {
 		w.at(LevelError, CodeMissingField, at, n, "lacks the field type")
 	case t.Kind != doc.String:
 		w.at(LevelError, CodeWrongType, at+"/type", t, "must be a string, not %s", t.Kind)
-	case !slices.Contains(schemeTypes, t.Text):
-		w.at(LevelError, CodeInvalidValue, at+"/type", t, "must be one of %s%s", strings.Join(schemeTypes, ", "), near(t.Text, schemeTypes))
+	case !slices.Contains(known, t.Text):
+		w.at(LevelError, CodeInvalidValue, at+"/type", t, "must be one of %s%s", strings.Join(known, ", "), near(t.Text, known))
 	case t.Text == "http" && n.Get("scheme") != nil && n.Get("scheme").Text == "bearer":
 		w.object(at, n, "httpBearer")
 	default:

@@ -4,6 +4,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -62,24 +63,26 @@ func export(t *testing.T, api *catalog.API, o asyncapi.ExportOptions) string {
 }
 
 func TestExportsPassTheOfficialTools(t *testing.T) {
-	var docs, names []string
-	for _, api := range apis(t) {
-		for _, o := range variants() {
+	var docs, names, some, someNames []string
+	for i, api := range apis(t) {
+		for j, o := range variants() {
 			docs = append(docs, export(t, api, o))
 			names = append(names, api.ID()+" "+string(o.Profile)+" "+o.Version)
+			if (i+j)%4 == 0 { // three of the twelve, others for the next API: the parser takes 0.7 s for a document
+				some, someNames = append(some, docs[len(docs)-1]), append(someNames, names[len(names)-1])
+			}
 		}
 	}
-	judge(t, docs, names)
+	judge(t, "schema", docs, names)
+	judge(t, "parser", some, someNames)
 }
 
 // judge fails for each document in which the schema or the parser finds an error.
-func judge(t *testing.T, docs, names []string) {
+func judge(t *testing.T, ask string, docs, names []string) {
 	t.Helper()
-	for _, ask := range []string{"schema", "parser"} {
-		for i, v := range official(t, ask, docs) {
-			if len(v.Errors) > 0 {
-				t.Errorf("%s: %s: %s", names[i], ask, strings.Join(v.Errors, "\n  "))
-			}
+	for i, v := range official(t, ask, docs) {
+		if len(v.Errors) > 0 {
+			t.Errorf("%s: %s: %s", names[i], ask, strings.Join(v.Errors, "\n  "))
 		}
 	}
 }
@@ -94,7 +97,8 @@ func TestForeignFixturesPassTheOfficialTools(t *testing.T) {
 		docs = append(docs, string(asJSON(t, read(t, file))))
 		names = append(names, filepath.Base(file))
 	}
-	judge(t, docs, names)
+	judge(t, "schema", docs, names)
+	judge(t, "parser", docs, names)
 }
 
 // read returns the tree of a fixture.
@@ -120,13 +124,12 @@ func asJSON(t *testing.T, n *doc.Node) []byte {
 	return text
 }
 
-// patterns are lost on the way: parameters of 3.x have none, and the converter knows no extension for them.
-var patterns = regexp.MustCompile(`(?m)^ *pattern: .*\n`)
-
 func TestConverterAgrees(t *testing.T) {
 	var old, ours, names []string
 	list := apis(t)
 	for _, api := range list {
+		// The converter writes $& of a channel's name as what it stands for in a replacement, so that the reference leads nowhere.
+		api.Spec.Topics = slices.DeleteFunc(api.Spec.Topics, func(t catalog.Topic) bool { return strings.Contains(t.Name, "$&") })
 		o := asyncapi.ExportOptions{Version: "2.6.0", Profile: asyncapi.ProfileInternal, Endpoint: true, TokenURL: "https://id.example.com/token"}
 		old = append(old, export(t, api, o))
 		o.Version = "3.1.0"
@@ -134,7 +137,7 @@ func TestConverterAgrees(t *testing.T) {
 		names = append(names, api.ID())
 	}
 	for i, v := range official(t, "convert", old) {
-		converted, report := asyncapi.Import([]byte(v.Doc), asyncapi.ImportOptions{})
+		converted, report := asyncapi.Import([]byte(cured(v.Doc)), asyncapi.ImportOptions{})
 		if converted == nil {
 			t.Errorf("%s: converted: %v\n%s", names[i], report, v.Doc)
 			continue
@@ -150,8 +153,25 @@ func TestConverterAgrees(t *testing.T) {
 	}
 }
 
+// refs are references in JSON.
+var refs = regexp.MustCompile(`"\$ref":"[^"]*"`)
+
+// cured makes the converter's document one of 3.0.0 as the official schema has it: it leaves the type of an http binding, which 3.x has not,
+// and writes braces into references, which URIs have not.
+func cured(text string) string {
+	text = strings.ReplaceAll(text, `"http":{"type":"request",`, `"http":{`)
+	return refs.ReplaceAllStringFunc(text, strings.NewReplacer("{", "%7B", "}", "%7D", "%", "%25").Replace)
+}
+
+// meaning is what an API says, but for the patterns of parameters: those of 3.x have none, and the converter knows no extension for them.
 func meaning(t *testing.T, api *catalog.API) string {
 	t.Helper()
+	for _, topic := range api.Spec.Topics {
+		for name, p := range topic.Params {
+			p.Pattern = ""
+			topic.Params[name] = p
+		}
+	}
 	tree, err := api.Definition()
 	if err != nil {
 		t.Fatal(err)
@@ -160,5 +180,5 @@ func meaning(t *testing.T, api *catalog.API) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return patterns.ReplaceAllString(string(text), "")
+	return string(text)
 }

@@ -13,8 +13,9 @@ import (
 
 // mutant is a document with one mistake, or one change that is none.
 type mutant struct {
-	name string // version, pointer, what was done
-	text string
+	base   string // version or fixture
+	change string // pointer, what was done
+	text   string
 }
 
 // TestMutantsGetTheOfficialVerdict compares the shape table with the official schemas over thousands of documents.
@@ -26,7 +27,7 @@ func TestMutantsGetTheOfficialVerdict(t *testing.T) {
 			file = "full-3.0.0.yaml"
 		}
 		base := cutTo(t, v, read(t, fixtures+"foreign/"+file))
-		all = append(all, mutant{v + " / as it is", string(asJSON(t, base))})
+		all = append(all, mutant{v, "as it is", string(asJSON(t, base))})
 		all = append(all, mutate(t, v, base)...)
 	}
 	for _, name := range []string{"wso2-2.0.0.json", "wso2-3.0.0.yaml", "small-2.0.0.yaml", "small-2.4.0.yaml"} {
@@ -40,7 +41,7 @@ func TestMutantsGetTheOfficialVerdict(t *testing.T) {
 	for i, m := range all {
 		texts[i] = m.text
 	}
-	known := disagreements(t)
+	known, shown := disagreements(t), map[string]bool{}
 	refused, differ := 0, 0
 	for i, v := range official(t, "schema", texts) {
 		ours := asyncapi.CheckShape("", []byte(all[i].text))
@@ -51,14 +52,16 @@ func TestMutantsGetTheOfficialVerdict(t *testing.T) {
 			continue
 		}
 		differ++
-		if slices.Contains(known, all[i].name) {
-			known = slices.DeleteFunc(known, func(s string) bool { return s == all[i].name })
+		if slices.Contains(known, all[i].change) {
+			shown[all[i].change] = true
 			continue
 		}
-		t.Errorf("%s\n  official: %v\n  ours:     %v", all[i].name, v.Errors, ours)
+		t.Errorf("%s %s\n  official: %v\n  ours:     %v", all[i].base, all[i].change, v.Errors, ours)
 	}
-	for _, name := range known {
-		t.Errorf("disagreements.txt lists %q, about which the verdicts agree: take it out", name)
+	for _, change := range known {
+		if !shown[change] {
+			t.Errorf("disagreements.txt lists %q, about which the verdicts agree: take it out", change)
+		}
 	}
 	t.Logf("%d mutants, %d refused, %d verdicts differ", len(all), refused, differ)
 }
@@ -68,17 +71,20 @@ func TestMutantsGetTheOfficialVerdict(t *testing.T) {
 func cutTo(t *testing.T, version string, root *doc.Node) *doc.Node {
 	t.Helper()
 	root = replaced(root, "/asyncapi", &doc.Node{Kind: doc.String, Text: version})
-	for range 20 {
+	for range 100 {
 		report := asyncapi.CheckShape("", asJSON(t, root))
-		if !report.Failed() {
+		i := slices.IndexFunc(report, func(f asyncapi.Finding) bool { return f.Code != asyncapi.CodeMissingField })
+		if i < 0 && !report.Failed() {
 			return root
 		}
-		for _, f := range report {
-			if f.Code != asyncapi.CodeUnknownField {
-				t.Fatalf("%s: %v", version, report)
-			}
-			root = replaced(root, f.Pointer, nil)
+		if i < 0 {
+			t.Fatalf("%s: %v", version, report)
 		}
+		at := report[i].Pointer
+		if strings.HasSuffix(at, "/$ref") || report[i].Code == asyncapi.CodeInvalidValue {
+			at = at[:strings.LastIndexByte(at, '/')] // an object that cannot be there
+		}
+		root = replaced(root, at, nil)
 	}
 	t.Fatalf("%s: no end", version)
 	return nil
@@ -120,7 +126,7 @@ func mutate(t *testing.T, name string, root *doc.Node) []mutant {
 	t.Helper()
 	var out []mutant
 	add := func(pointer, what string, changed *doc.Node) {
-		out = append(out, mutant{name + " " + pointer + " " + what, string(asJSON(t, changed))})
+		out = append(out, mutant{name, pointer + " " + what, string(asJSON(t, changed))})
 	}
 	var walk func(pointer string, n *doc.Node)
 	walk = func(pointer string, n *doc.Node) {
