@@ -16,6 +16,7 @@ const (
 	endAPIUnpublished                = fanout.Reason(catalog.EndAPIUnpublished)
 	endAPIRetired                    = fanout.Reason(catalog.EndAPIRetired)
 	endAPIDeleted                    = fanout.Reason(catalog.EndAPIDeleted)
+	endUndeployed                    = fanout.Reason(catalog.EndUndeployed)
 	endTopicDeleted                  = fanout.Reason(catalog.EndTopicDeleted)
 	endTransportClosed               = fanout.Reason(catalog.EndTransportClosed)
 	endAccessChanged                 = fanout.Reason(catalog.EndAccessChanged)
@@ -51,7 +52,7 @@ func endSpan(r fanout.Reason) (span retrySpan, retryable, ok bool) {
 		return retrySpan{100, 2_000}, true, true
 	case fanout.EndUnavailable:
 		return shedSpan(), true, true
-	case endAPIBlocked, endAPIUnpublished, endAPIRetired, endAPIDeleted, endTopicDeleted, endTransportClosed,
+	case endAPIBlocked, endAPIUnpublished, endAPIRetired, endAPIDeleted, endUndeployed, endTopicDeleted, endTransportClosed,
 		endAccessChanged:
 		return headSpan(defaultRetry), false, true
 	}

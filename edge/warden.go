@@ -77,7 +77,7 @@ func (s *Server) judge(snap *catalog.Snapshot) {
 func (s *Server) closeGone(snap *catalog.Snapshot) {
 	for _, p := range s.metas.inUse() {
 		switch v := judgePlace(snap, p); v.http {
-		case endAPIDeleted, endAPIRetired, endTopicDeleted:
+		case endAPIDeleted, endUndeployed, endAPIRetired, endTopicDeleted:
 			s.hub.CloseFeed(p.key.feed, v.http)
 		}
 	}
@@ -87,7 +87,10 @@ func (s *Server) closeGone(snap *catalog.Snapshot) {
 func judgePlace(snap *catalog.Snapshot, p *place) verdict {
 	both := func(r fanout.Reason) verdict { return verdict{r, r} }
 	api := snap.API(p.api.Name(), p.api.Version())
-	if api == nil || api.BasePath() != p.api.BasePath() {
+	if api == nil {
+		return both(fanout.Reason(snap.Absent(p.api.Name(), p.api.Version())))
+	}
+	if api.BasePath() != p.api.BasePath() {
 		return both(endAPIDeleted)
 	}
 	switch api.Spec.State {
@@ -110,7 +113,7 @@ func judgePlace(snap *catalog.Snapshot, p *place) verdict {
 	if route.Topic.Security != catalog.SecurityNone {
 		return both(endAccessChanged)
 	}
-	if p.key.byDef && !api.Spec.Default {
+	if p.key.byDef && !api.Spec.Default && !snap.KeepsClients(api.Name(), api.Version()) {
 		return both(endVersionMoved)
 	}
 	v := verdict{reasonStays, reasonStays}

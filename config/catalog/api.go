@@ -159,7 +159,7 @@ type Spec struct {
 	// Query lists query parameters of all topics.
 	Query []QueryParam `json:"query,omitempty"`
 	// Topics are at most 500 channels of the API. Default: one, /*, everything below the endpoint.
-	Topics []Topic `json:"topics,omitempty"`
+	Topics []Topic `json:"topics"`
 }
 
 // State is where an API is in its life.
@@ -232,6 +232,9 @@ type Upstream struct {
 	// TLS is how an https backend is checked.
 	TLS UpstreamTLS `json:"tls,omitempty"`
 }
+
+// OmitField implements doc.Omitter: what is left to the process is not written.
+func (u Upstream) OmitField(key string) bool { return key == "idle" && u.Idle == inherit }
 
 // Resume is how a reconnect proves that nothing was missed.
 type Resume string

@@ -96,6 +96,7 @@ const (
 	EndAPIUnpublished  EndReason = "api-unpublished"
 	EndAPIRetired      EndReason = "api-retired"
 	EndAPIDeleted      EndReason = "api-deleted"
+	EndUndeployed      EndReason = "undeployed"
 	EndTopicDeleted    EndReason = "topic-deleted"
 	EndTransportClosed EndReason = "transport-closed"
 	EndAccessChanged   EndReason = "access-changed"
@@ -111,7 +112,10 @@ func (d Diff) Client(f FeedRef, t Transport) EndReason {
 	if before == nil {
 		return EndNone
 	}
-	if after == nil || after.api.BasePath() != before.api.BasePath() {
+	if after == nil {
+		return d.to.Absent(f.API, f.Version)
+	}
+	if after.api.BasePath() != before.api.BasePath() {
 		return EndAPIDeleted
 	}
 	switch after.api.Spec.State {

@@ -17,6 +17,8 @@ type Snapshot struct {
 	records  map[string]*record
 	bases    baseNode
 	warnings doc.Errors
+	absent   map[string]EndReason // APIs that exist but not here, and why their streams end
+	keeps    map[string]bool      // APIs that were the default version and keep the streams that came by its path
 }
 
 // Revision counts the snapshots of a Store; 0 is the empty one before the first load.
@@ -33,6 +35,17 @@ func (s *Snapshot) API(name, version string) *API {
 	}
 	return rec.api
 }
+
+// Absent tells why streams of an API that this snapshot does not have end: EndAPIDeleted, or EndUndeployed if it is served elsewhere.
+func (s *Snapshot) Absent(name, version string) EndReason {
+	if why := s.absent[apiKey(name, version)]; why != EndNone {
+		return why
+	}
+	return EndAPIDeleted
+}
+
+// KeepsClients tells whether streams that came by the default path stay although the API is not the default version any more.
+func (s *Snapshot) KeepsClients(name, version string) bool { return s.keeps[apiKey(name, version)] }
 
 // Warnings tells what is allowed in the definitions but deserves a look.
 func (s *Snapshot) Warnings() []*doc.Error { return s.warnings }

@@ -50,6 +50,9 @@ const (
 	Wildcard
 )
 
+// OmitField implements doc.Omitter: what is left to the process is not written.
+func (t Topic) OmitField(key string) bool { return key == "linger" && t.Linger == inherit }
+
 // AlwaysOn tells whether the topic's feed runs with nobody listening. Only exact topics can: they are one feed.
 func (t *Topic) AlwaysOn() bool { return t.Demand == DemandAlways }
 

@@ -307,10 +307,28 @@ type Entry struct {
 	Deleted  bool
 }
 
+// BucketWrite is one write of a Bucket.Batch.
+type BucketWrite struct {
+	Key   string
+	Value []byte
+	// Delete leaves a delete marker instead of Value.
+	Delete bool
+	// Revision is the key's last one, a delete marker's too; 0 = there never was any.
+	Revision uint64
+}
+
+// MaxBucketBatch is how many writes one Batch may have.
+const MaxBucketBatch = 100
+
 // Bucket is one key-value bucket with compare-and-set.
 type Bucket interface {
 	// Get may be stale; ErrNotFound if absent or deleted.
 	Get(ctx context.Context, key string) (Entry, error)
+	// Last returns the key's last entry as the leader has it, a delete marker too; Revision 0 if there never was any.
+	Last(ctx context.Context, key string) (Entry, error)
+	// Batch makes all writes, each of another key, or none: ErrConflict if any key has another revision. Readers see them in
+	// order, the last with the revision returned. On ErrUnknownOutcome they may have been made, or may still be.
+	Batch(ctx context.Context, writes []BucketWrite) (uint64, error)
 	// Put stores value if the key's revision is still rev (0 = must not exist) and
 	// returns the new revision; ErrConflict if not.
 	Put(ctx context.Context, key string, value []byte, rev uint64) (uint64, error)

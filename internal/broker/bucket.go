@@ -33,15 +33,27 @@ func (a *admin) Bucket(ctx context.Context, name string, history uint8) (Bucket,
 	switch {
 	case errors.Is(err, jetstream.ErrStreamNotFound):
 		err = a.createBucket(ctx, name, history)
-	case err == nil && a.cfg.Durability == ProfileCluster && s.CachedInfo().Config.Replicas < clusterReplicas:
-		c := s.CachedInfo().Config // made before there was a cluster
-		c.Replicas = clusterReplicas
-		_, err = a.js.UpdateStream(ctx, c)
+	case err == nil:
+		err = a.updateBucket(ctx, s.CachedInfo().Config)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("bucket %s: %w", name, adminError(err))
 	}
 	return &bucket{name: name, admin: a}, nil
+}
+
+// updateBucket gives a bucket what it lacks because it was made by an earlier release, or before there was a cluster.
+func (a *admin) updateBucket(ctx context.Context, c jetstream.StreamConfig) error {
+	grow := a.cfg.Durability == ProfileCluster && c.Replicas < clusterReplicas
+	if !grow && c.AllowAtomicPublish {
+		return nil
+	}
+	if grow {
+		c.Replicas = clusterReplicas
+	}
+	c.AllowAtomicPublish = true
+	_, err := a.js.UpdateStream(ctx, c)
+	return err
 }
 
 // createBucket makes the stream of a bucket by hand: revisions must only grow, even
@@ -63,7 +75,9 @@ func (a *admin) createBucket(ctx context.Context, name string, history uint8) er
 		AllowRollup:       true,
 		AllowDirect:       true,
 		DenyDelete:        true,
-		FirstSeq:          uint64(a.cfg.Now().UnixMicro()),
+
+		AllowAtomicPublish: true, // see Bucket.Batch
+		FirstSeq:           uint64(a.cfg.Now().UnixMicro()),
 	}
 	// What the nodes agree on is kept by as many servers as can: the setting is about events.
 	if !a.cfg.embedded() {

@@ -62,13 +62,21 @@ func appendJSON(b []byte, v reflect.Value, depth int) ([]byte, error) {
 	return append(b, text...), err
 }
 
+// Omitter is a struct that leaves fields out of what Marshal writes, beside those with omitempty.
+type Omitter interface {
+	// OmitField tells whether the field with that key is left out.
+	OmitField(key string) bool
+}
+
 func appendStruct(b []byte, v reflect.Value, depth int) ([]byte, error) {
 	b = append(b, '{')
 	first := true
+	omits, _ := v.Interface().(Omitter)
 	for i := range v.NumField() {
 		f := v.Type().Field(i)
 		key := Key(f)
-		if key == "" || strings.HasSuffix(f.Tag.Get("json"), ",omitempty") && isEmpty(v.Field(i)) {
+		if key == "" || strings.HasSuffix(f.Tag.Get("json"), ",omitempty") && isEmpty(v.Field(i)) ||
+			omits != nil && omits.OmitField(key) {
 			continue
 		}
 		if !first {

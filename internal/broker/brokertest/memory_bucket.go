@@ -80,13 +80,55 @@ func (h bucketHandle) write(e broker.Entry, rev uint64) (uint64, error) {
 	if old.Revision != rev && (rev != 0 || !old.Deleted) {
 		return 0, fmt.Errorf("bucket %s: %q is at revision %d: %w", h.name, e.Key, old.Revision, broker.ErrConflict)
 	}
+	return b.store(e), nil
+}
+
+func (h bucketHandle) Last(_ context.Context, key string) (broker.Entry, error) {
+	h.m.store.mu.Lock()
+	defer h.m.store.mu.Unlock()
+	b, err := h.open()
+	if err != nil {
+		return broker.Entry{}, err
+	}
+	e := b.last[key] // absent: revision 0
+	e.Key, e.Value = key, bytes.Clone(e.Value)
+	return e, nil
+}
+
+func (h bucketHandle) Batch(_ context.Context, writes []broker.BucketWrite) (uint64, error) {
+	h.m.store.mu.Lock()
+	defer h.m.store.mu.Unlock()
+	b, err := h.open()
+	if err != nil {
+		return 0, err
+	}
+	if len(writes) == 0 || len(writes) > broker.MaxBucketBatch {
+		return 0, fmt.Errorf("bucket %s: batch of %d writes: %w", h.name, len(writes), broker.ErrRefused)
+	}
+	for _, w := range writes {
+		if have := b.last[w.Key].Revision; have != w.Revision {
+			return 0, fmt.Errorf("bucket %s: %q is at revision %d: %w", h.name, w.Key, have, broker.ErrConflict)
+		}
+	}
+	for _, w := range writes {
+		e := broker.Entry{Key: w.Key, Deleted: w.Delete}
+		if !w.Delete {
+			e.Value = bytes.Clone(w.Value)
+		}
+		b.store(e)
+	}
+	return b.rev, nil
+}
+
+// store gives e the next revision and shows it to the watches; store.mu is held.
+func (b *memoryBucket) store(e broker.Entry) uint64 {
 	b.rev++
 	e.Revision = b.rev
 	b.last[e.Key] = e
 	for _, w := range b.watches {
 		w.add(e)
 	}
-	return e.Revision, nil
+	return e.Revision
 }
 
 // memoryWatch is one watch: a queue and a goroutine that hands it on. It ends with its
