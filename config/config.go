@@ -112,8 +112,8 @@ func localCIDRs() []netip.Prefix {
 
 // Catalog says where API definitions come from.
 type Catalog struct {
-	// APIs is a folder of API definition files (*.yaml, *.yml, *.json); SIGHUP reads it again. Default empty: no APIs from
-	// files. Flag --apis.
+	// APIs is a folder of API definition files (*.yaml, *.yml, *.json); SIGHUP reads it again. Default empty: the
+	// catalog that the broker keeps, which the management API changes. Flag --apis.
 	APIs string `json:"apis"`
 }
 

@@ -7,6 +7,9 @@ import (
 
 // Edge is the data plane: what clients connect to and what one of them may take.
 type Edge struct {
+	// Group names the edges that serve the same deployments: 1 to 32 lower-case letters, digits or dashes. Default default.
+	// With definitions from files it says nothing.
+	Group string `json:"group"`
 	// HTTP is the plaintext listener.
 	HTTP EdgeHTTP `json:"http"`
 	// HTTPS is the TLS listener.
@@ -119,6 +122,7 @@ const (
 
 func defaultEdge() Edge {
 	return Edge{
+		Group:         "default",
 		HTTP:          EdgeHTTP{Addr: ":8080"},
 		HTTPS:         EdgeHTTPS{Addr: ":8443", ALPN: []string{"h2", "http/1.1"}},
 		Framing:       FramingIdentity,

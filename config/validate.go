@@ -5,6 +5,7 @@ import (
 	"math"
 	"net"
 	"net/url"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -21,6 +22,8 @@ func (c Config) Validate() error {
 	v.config(&c)
 	return v.errs.Err()
 }
+
+var groupName = regexp.MustCompile(`^[a-z0-9-]{1,32}$`)
 
 // validator collects what is wrong; at places one error.
 type validator struct {
@@ -88,6 +91,9 @@ func (v *validator) edge(e *Edge) {
 	}
 	v.oneOf("edge.framing", string(e.Framing), string(FramingIdentity), string(FramingChunked))
 	v.oneOf("edge.shed", string(e.Shed), string(ShedAuto), string(ShedSSE), string(ShedStatus))
+	if !groupName.MatchString(e.Group) {
+		v.fail("edge.group", "must be 1 to 32 lower-case letters, digits or dashes")
+	}
 	v.number("edge.joinRate", e.JoinRate, 1, 100_000)
 	v.number("edge.resume.maxEvents", e.Resume.MaxEvents, 1, 10_000_000)
 	v.bytes("edge.resume.maxBytes", e.Resume.MaxBytes, 64*KiB, 16*GiB)

@@ -8,18 +8,12 @@ import (
 	"sluice/config"
 	"sluice/config/catalog"
 	"sluice/internal/broker"
-	"sluice/internal/obs"
 )
 
 // buildControl makes the streams of all APIs and what the nodes share, then keeps them as the catalog says. Only the control
 // role creates streams. What the broker can never give ends the start; what it does not give yet is tried again.
 func (p *process) buildControl(ctx context.Context) error {
-	p.health.Ready("catalog", func() (obs.Grade, string) {
-		if p.store.Snapshot() == nil {
-			return obs.Failed, "no snapshot yet"
-		}
-		return obs.OK, ""
-	})
+	p.health.Ready("catalog", p.catalogHealth)
 	if !p.cfg.Has(config.RoleControl) {
 		return nil
 	}
@@ -64,12 +58,17 @@ func streamSpecs(snap *catalog.Snapshot) []broker.StreamSpec {
 		if !api.Spec.State.Runs() {
 			continue
 		}
-		r := api.Retention()
-		specs = append(specs, broker.StreamSpec{
-			API: broker.NewFeedID(api.Name(), api.Version(), "/", "").API, Name: api.ID(),
-			MaxAge: time.Duration(r.MaxAge), MaxEvents: int64(r.MaxEvents), MaxBytes: int64(r.MaxBytes),
-			Durable: string(api.Spec.Durability),
-		})
+		specs = append(specs, streamSpec(api))
 	}
 	return specs
+}
+
+// streamSpec is what one API asks of the broker.
+func streamSpec(api *catalog.API) broker.StreamSpec {
+	r := api.Retention()
+	return broker.StreamSpec{
+		API: broker.APIToken(api.Name(), api.Version()), Name: api.ID(),
+		MaxAge: time.Duration(r.MaxAge), MaxEvents: int64(r.MaxEvents), MaxBytes: int64(r.MaxBytes),
+		Durable: string(api.Spec.Durability),
+	}
 }

@@ -38,7 +38,7 @@ func (p *process) buildEdge(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	deps := edge.Deps{Link: p.broker.Link, Catalog: p.store, Hub: hub, Portable: portable, Logger: p.log, Registerer: p.reg,
+	deps := edge.Deps{Link: p.broker.Link, Catalog: p.shown, Hub: hub, Portable: portable, Logger: p.log, Registerer: p.reg,
 		Tracer: p.traces.Tracer()}
 	if adopter != nil {
 		deps.Adopter = adopter

@@ -16,6 +16,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"sluice/config"
+	"sluice/config/catalog"
 	"sluice/edge"
 	"sluice/fanout"
 	"sluice/ingest"
@@ -32,8 +33,10 @@ type process struct {
 	log     *slog.Logger
 	reg     *prometheus.Registry
 	health  *obs.Health
-	store   reloader
-	guard   *outbound.Guard // of all upstreams
+	store   reloader         // what exists
+	shown   catalog.Store    // what this node's edge serves of it
+	manager *catalog.Manager // of the catalog that the broker keeps; nil with definitions of its own
+	guard   *outbound.Guard  // of all upstreams
 	group   *group
 	broker  *broker.Node
 	boot    string             // names this start of the node
@@ -54,7 +57,7 @@ type process struct {
 	stopTraces func()
 }
 
-// build makes and starts every part. On error what was started is stopped again.
+// build makes and starts every part; a nil store stands for the catalog that the broker keeps. On error what was started is stopped again.
 func build(ctx context.Context, e env, cfg config.Config, guard *outbound.Guard, store reloader) (*process, error) {
 	p := &process{boot: strconv.FormatUint(rand.Uint64(), 36), cfg: cfg, guard: guard, store: store, began: time.Now(), group: newGroup(), health: &obs.Health{},
 		stopOps: func() {}, stopTraces: func() {}}
@@ -71,7 +74,10 @@ func build(ctx context.Context, e env, cfg config.Config, guard *outbound.Guard,
 	if err := p.buildTraces(e); err != nil {
 		return nil, err
 	}
-	p.catalog = newCatalogMetrics(p.reg, store)
+	if p.shown = store; store == nil {
+		p.openShared()
+	}
+	p.catalog = newCatalogMetrics(p.reg, p.store, p.manager)
 	limitResources(cfg, log)
 	p.health.Ready("start", func() (obs.Grade, string) {
 		if !p.started.Load() {
@@ -79,7 +85,7 @@ func build(ctx context.Context, e env, cfg config.Config, guard *outbound.Guard,
 		}
 		return obs.OK, ""
 	})
-	steps := []func(context.Context) error{p.buildData, p.buildOps, p.buildBroker, p.buildControl, p.buildMembers}
+	steps := []func(context.Context) error{p.buildData, p.buildOps, p.buildBroker, p.buildCatalog, p.buildControl, p.buildMembers}
 	if cfg.Has(config.RoleIngest) {
 		steps = append(steps, p.buildIngest)
 	}

@@ -58,13 +58,13 @@ func (fixedCatalog) ReloadAfter(context.Context, func(*catalog.Snapshot)) (catal
 	return catalog.Diff{}, nil
 }
 
-// openCatalog loads the API definitions, or an empty catalog if no folder is set.
+// openCatalog loads the API definitions of the folder that is set; without one it returns nil, which stands for the catalog that the
+// broker keeps.
 func openCatalog(cfg config.Config, guard *outbound.Guard) (reloader, error) {
-	opt := catalogOptions(cfg, guard)
 	if cfg.Catalog.APIs == "" {
-		return openFixed(opt)
+		return nil, nil
 	}
-	return catalog.OpenDir(cfg.Catalog.APIs, opt)
+	return catalog.OpenDir(cfg.Catalog.APIs, catalogOptions(cfg, guard))
 }
 
 // openFixed makes a catalog of definitions given as bytes.
@@ -85,13 +85,14 @@ func serve(ctx context.Context, e env, cfg config.Config, warnings []config.Warn
 		p.log.Warn("setting deserves a look", "where", w.Where, "why", w.Message)
 	}
 	p.warnOfDefinitions()
-	if cfg.Has(config.RoleEdge) && len(store.Snapshot().APIs()) == 0 {
-		p.log.Warn("no APIs: every request will answer 404", "hint", "write a definition file and start with --apis DIR")
+	if cfg.Has(config.RoleEdge) && len(p.shown.Snapshot().APIs()) == 0 {
+		p.log.Warn("no APIs: every request will answer 404",
+			"hint", "create one through the management API, or write a definition file and start with --apis DIR")
 	}
 	if ready != nil {
 		ready(p)
 	}
-	p.log.Info("ready", "roles", cfg.Roles, "apis", len(store.Snapshot().APIs()))
+	p.log.Info("ready", "roles", cfg.Roles, "apis", len(p.store.Snapshot().APIs()))
 	_, _ = daemon.SdNotify(false, daemon.SdNotifyReady)
 	return p.wait(ctx, e)
 }

@@ -157,7 +157,12 @@ func (m *Manager) make(ctx context.Context, p *plan) (again bool, err error) {
 		if m.opt.Prepare == nil {
 			break
 		}
-		if err := m.opt.Prepare(ctx, api); err != nil {
+		err := m.opt.Prepare(ctx, api)
+		if errors.Is(err, broker.ErrUnfit) {
+			return false, &problem.Error{Kind: InvalidValue, Detail: "This broker cannot give the durability that the API asks for.", Err: err,
+				Errors: []problem.Part{{Pointer: "/spec/durability", Type: string(InvalidValue), Reason: "cannot be given by this broker"}}}
+		}
+		if err != nil {
 			return false, unavailable("The stream of the API cannot be made.", err)
 		}
 	}
