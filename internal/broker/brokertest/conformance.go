@@ -49,6 +49,7 @@ func conformance(t *testing.T, open func(t *testing.T) Broker, wrap func(*testin
 		{"core messages", testBus},
 		{"beacons reach receivers", testBeacon},
 		{"bucket", testBucket},
+		{"bucket batch", testBucketBatch},
 		{"bucket watch", testWatch},
 	} {
 		if slices.Contains(leftOut, c.name) {

@@ -111,6 +111,69 @@ func testBucket(r *rig) {
 	}
 }
 
+func testBucketBatch(r *rig) {
+	b, err := r.b.Admin().Bucket(r.ctx, "batch", 5)
+	r.check(err)
+	w, err := b.Watch(r.ctx, ">")
+	r.check(err)
+	if e := r.entry(w); e.Key != "" {
+		r.Fatalf("entry %+v of an empty bucket", e)
+	}
+	write := func(key, value string, rev uint64) broker.BucketWrite {
+		return broker.BucketWrite{Key: key, Value: []byte(value), Revision: rev}
+	}
+	if e, err := b.Last(r.ctx, "a"); err != nil || e.Revision != 0 || e.Deleted {
+		r.Fatalf("last of nothing: %+v, %v", e, err)
+	}
+	rev, err := b.Batch(r.ctx, []broker.BucketWrite{write("a", "1", 0), write("b", "1", 0), write("c", "1", 0)})
+	r.check(err)
+	at := map[string]uint64{}
+	for _, k := range []string{"a", "b", "c"} {
+		e := r.entry(w)
+		if e.Key != k || string(e.Value) != "1" {
+			r.Fatalf("entry %+v, want %s", e, k)
+		}
+		at[k] = e.Revision
+	}
+	if at["c"] != rev || at["a"]+2 != rev {
+		r.Fatalf("revisions %v, batch at %d", at, rev)
+	}
+	// One key that moved on, wherever it stands, and nothing is written.
+	for i := range 3 {
+		batch := []broker.BucketWrite{write("a", "2", at["a"]), write("b", "2", at["b"]), write("c", "2", at["c"])}
+		batch[i].Revision--
+		_, err = b.Batch(r.ctx, batch)
+		r.want(err, broker.ErrConflict)
+	}
+	_, err = b.Batch(r.ctx, []broker.BucketWrite{write("new", "2", 0), write("a", "2", 0)})
+	r.want(err, broker.ErrConflict)
+	if e, err := b.Last(r.ctx, "a"); err != nil || e.Revision != at["a"] || string(e.Value) != "1" {
+		r.Fatalf("after refused batches: %+v, %v", e, err)
+	}
+	gone, err := b.Batch(r.ctx, []broker.BucketWrite{write("a", "3", at["a"]), {Key: "b", Delete: true, Revision: at["b"]}})
+	r.check(err)
+	if e := r.entry(w); e.Key != "a" || string(e.Value) != "3" {
+		r.Fatalf("entry %+v", e)
+	}
+	if e := r.entry(w); e.Key != "b" || !e.Deleted || e.Revision != gone {
+		r.Fatalf("entry %+v, want a delete marker at %d", e, gone)
+	}
+	if e, err := b.Last(r.ctx, "b"); err != nil || !e.Deleted || e.Revision != gone {
+		r.Fatalf("last of a deleted key: %+v, %v", e, err)
+	}
+	// A delete marker counts: who does not know it may not write.
+	_, err = b.Batch(r.ctx, []broker.BucketWrite{write("a", "4", gone-1), write("b", "4", 0)})
+	r.want(err, broker.ErrConflict)
+	_, err = b.Batch(r.ctx, []broker.BucketWrite{write("a", "4", gone-1), write("b", "4", gone)})
+	r.check(err)
+	one, err := b.Batch(r.ctx, []broker.BucketWrite{write("alone", "1", 0)})
+	r.check(err)
+	_, err = b.Batch(r.ctx, []broker.BucketWrite{{Key: "alone", Delete: true, Revision: one}})
+	r.check(err)
+	_, err = b.Batch(r.ctx, nil)
+	r.want(err, broker.ErrRefused)
+}
+
 func testWatch(r *rig) {
 	b, err := r.b.Admin().Bucket(r.ctx, "api", 5)
 	r.check(err)
