@@ -58,6 +58,9 @@ func (s *Server) judge(snap *catalog.Snapshot) {
 	why := func(meta uint32) fanout.Reason {
 		p, f := s.metas.placeOf(meta)
 		v := verdicts[p]
+		if now := s.catalog.Snapshot(); now != snap && v != (verdict{}) {
+			v = judgePlace(now, p) // asked late: who joined after an API came back stays
+		}
 		if f&flagTLS != 0 {
 			return v.https
 		}

@@ -21,6 +21,7 @@ const (
 	catchUpTime  = 2 * time.Second // until this node has seen what another wrote
 	outcomeTime  = 5 * time.Second // until a change whose answer was lost is seen
 	mostTries    = 20
+	mostWrites   = 16 // changes that one node makes at once
 )
 
 // plan is one change, made of what a node has seen: what to write, and what to answer.
@@ -58,9 +59,12 @@ func (m *Manager) change(ctx context.Context, w Write, f decide) (Result, error)
 	if w.Expect > 0 {
 		m.until(ctx, catchUpTime, func(s *seen) bool { return s.rev >= w.Expect })
 	}
-	fresh := false
+	fresh, alone := false, false
 	for range mostTries {
 		p, err := m.planned(w, f)
+		if problem.KindOf(orNone(err)) == VersionMismatch && m.Rev() >= w.Expect {
+			return Result{}, err // revisions only grow: nothing newer can make it true
+		}
 		if err != nil && !fresh { // another node may have changed what the refusal rests on
 			if e := m.catchUp(ctx); e != nil {
 				return Result{}, e
@@ -74,6 +78,16 @@ func (m *Manager) change(ctx context.Context, w Write, f decide) (Result, error)
 		if w.DryRun || len(p.writes) == 0 {
 			return p.result, nil
 		}
+		if p.gated && !alone { // who meets at the gate on one node does not meet at the broker
+			select {
+			case m.gating <- struct{}{}:
+				defer func() { <-m.gating }() //nolint:revive // once: alone is true from here on
+			case <-ctx.Done():
+				return Result{}, unavailable("The node is busy with other changes.", ctx.Err())
+			}
+			alone = true
+			continue
+		}
 		again, err := m.make(ctx, p)
 		if err != nil || !again {
 			return m.finish(ctx, p, err)
@@ -81,6 +95,14 @@ func (m *Manager) change(ctx context.Context, w Write, f decide) (Result, error)
 		fresh = false
 	}
 	return Result{}, unavailable("Too many changes at once.", nil)
+}
+
+// orNone is for looking at the kind of an error that may be nil.
+func orNone(err error) error {
+	if err == nil {
+		return problem.Kind("")
+	}
+	return err
 }
 
 // finish answers what was made, with the record as it is now.
@@ -204,7 +226,7 @@ func outcome(ctx context.Context, done <-chan struct{}, cause error) error {
 	case <-late.C:
 	case <-ctx.Done():
 	}
-	return unavailable("The broker did not answer: the change may have been made, or may still be.", cause)
+	return unavailable("The broker did not answer: the change may have been made, or may still be.", errors.Join(ErrUnsure, cause))
 }
 
 func unavailable(detail string, cause error) error {

@@ -109,15 +109,20 @@ func readCopy(dir string) ([]broker.Entry, error) {
 	return out, nil
 }
 
-// keepCopies writes the last good copy a while after each change, and once more when ctx ends.
+// keepCopies shows the last good copy if the broker takes long to answer, then writes it a while after each change, and once more when
+// ctx ends.
 func (m *Manager) keepCopies(ctx context.Context) {
 	if m.opt.Dir == "" {
 		return
 	}
+	late := time.NewTimer(diskAfter)
+	defer late.Stop()
 	tick := time.NewTicker(diskEvery)
 	defer tick.Stop()
 	for {
 		select {
+		case <-late.C:
+			m.showCopy()
 		case <-tick.C:
 			m.saveCopy()
 		case <-ctx.Done():

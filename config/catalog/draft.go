@@ -83,7 +83,7 @@ func (d *draft) cut(auto bool, description string) (int, error) {
 	if last := len(d.st.Revisions) - 1; auto && last >= 0 && d.st.Revisions[last].SHA256 == sum {
 		return d.st.Revisions[last].N, nil
 	}
-	if err := d.room(auto); err != nil {
+	if err := d.room(); err != nil {
 		return 0, err
 	}
 	n := d.st.Next
@@ -94,9 +94,8 @@ func (d *draft) cut(auto bool, description string) (int, error) {
 	return n, nil
 }
 
-// room lets the oldest automatic revision go that no group serves, if there are as many as may be. With auto that may be one that this
-// change stops to serve, too: what takes its place is being cut.
-func (d *draft) room(auto bool) error {
+// room lets the oldest automatic revision go that no group serves, if there are as many as may be.
+func (d *draft) room() error {
 	for len(d.st.Revisions) >= d.m.opt.MaxRevisions {
 		i := slices.IndexFunc(d.st.Revisions, func(r RevisionInfo) bool { return r.Auto && !d.st.deployed(r.N) })
 		if i < 0 {

@@ -33,8 +33,6 @@ func (m *Manager) Run(ctx context.Context) error {
 		m.keepCopies(keep)
 	}()
 	defer func() { stop(); <-saved }()
-	late := time.AfterFunc(diskAfter, m.showCopy)
-	defer late.Stop()
 	pause := leastRewatch
 	for ctx.Err() == nil {
 		began := m.now()
@@ -148,7 +146,8 @@ func (m *Manager) replace(bucket broker.Bucket, all []broker.Entry) error {
 	defer m.mu.Unlock()
 	next := seenFrom(all, m.seen, m.refuse)
 	if id := next.lost(m.seen); id != "" {
-		m.suspect = fmt.Sprintf("the bucket lacks api %s and others, though nobody deleted them: serving the last good copy", id)
+		m.suspect = fmt.Sprintf("the bucket lacks api %s, though nobody deleted it: serving the last good copy; "+
+			"restore the bucket, or to accept it remove folder catalog of the data folder and restart", id)
 		m.log.Error("catalog: " + m.suspect)
 		m.rebuild() // the copy, if nothing was shown yet
 		return errors.New(m.suspect)

@@ -57,9 +57,9 @@ func count(n int, what string) string {
 // input is one definition as a caller gave it.
 type input struct {
 	definition
-	unread                  doc.Errors // wrong values that did not stop the decoder
-	noState, noDefault      bool       // absent, so that what is stored stays
-	noTopics, noDisplayName bool
+	unread             doc.Errors // wrong values that did not stop the decoder
+	noState, noDefault bool       // absent, so that what is stored stays
+	noTopics           bool
 }
 
 // read decodes exactly one definition.

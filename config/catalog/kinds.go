@@ -1,6 +1,14 @@
 package catalog
 
-import "sluice/internal/problem"
+import (
+	"errors"
+
+	"sluice/internal/problem"
+)
+
+// ErrUnsure is within a StoreUnavailable if the change may have been made, or may still be: the broker's answer was lost. Without it
+// nothing was written.
+var ErrUnsure = errors.New("outcome unknown")
 
 // Kinds of the errors of a Manager, beside the slugs that a wrong definition gives (see doc.Error.Type) and the general ones of
 // package problem.

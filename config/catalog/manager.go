@@ -52,7 +52,8 @@ type Manager struct {
 	log   *slog.Logger
 	now   func() time.Time
 
-	writing chan struct{} // capacity 1: one change of this node at a time
+	writing chan struct{} // a place for each change that this node makes at once
+	gating  chan struct{} // capacity 1: one change through the gate at a time
 
 	mu      sync.RWMutex
 	bucket  broker.Bucket // nil until it was opened
@@ -74,7 +75,7 @@ var _ Store = (*Manager)(nil)
 // see Run.
 func NewManager(opt ManagerOptions) *Manager {
 	m := &Manager{opt: opt, log: opt.Logger, now: opt.Now, seen: newSeen(), views: map[string]*view{}, moved: make(chan struct{}),
-		waiting: map[string]chan struct{}{}, refused: map[string]uint64{}, writing: make(chan struct{}, 1)}
+		waiting: map[string]chan struct{}{}, refused: map[string]uint64{}, writing: make(chan struct{}, mostWrites), gating: make(chan struct{}, 1)}
 	if m.log == nil {
 		m.log = slog.New(slog.DiscardHandler)
 	}

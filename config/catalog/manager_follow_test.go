@@ -29,7 +29,9 @@ func TestWipedBucketTakesNothingDown(t *testing.T) {
 	var name atomic.Value
 	name.Store(Bucket)
 	other := func(o *ManagerOptions) {
-		o.Open = func(ctx context.Context) (broker.Bucket, error) { return n.Admin().Bucket(ctx, name.Load().(string), 5) }
+		o.Open = func(ctx context.Context) (broker.Bucket, error) {
+			return n.Admin().Bucket(ctx, name.Load().(string), 5)
+		}
 		o.Reconcile = 20 * time.Millisecond
 	}
 	m := startManager(t, n, other).loadedOrFail(t)

@@ -264,7 +264,9 @@ func TestRevisionsAndDeployments(t *testing.T) {
 	t.Parallel()
 	m := startManager(t, brokertest.NewMemory(t), func(o *ManagerOptions) { o.MaxRevisions = 3 }).loadedOrFail(t)
 	id := "r@1"
-	put := func(more string) Result { return must(t)(m.Update(t.Context(), ann, id, yamlAPI("r", "1", "/r", more))) }
+	put := func(more string) Result {
+		return must(t)(m.Update(t.Context(), ann, id, yamlAPI("r", "1", "/r", more)))
+	}
 	must(t)(m.Create(t.Context(), ann, yamlAPI("r", "1", "/r", openTicks+"  state: PUBLISHED\n")))
 	r := put("  topics: [{name: /ticks, security: none}, {name: /b, security: none}]\n")
 	if r.Revision != 2 || r.Record.Deployments["default"] != 2 || len(r.Impact.StreamsEnded) != 0 || len(r.Diff) != 1 || r.Diff[0].Pointer != "/spec/topics/~1b" {
