@@ -119,8 +119,8 @@ type Catalog struct {
 
 // Control is the management listener.
 type Control struct {
-	// Addr is host:port of the management listener. Default 127.0.0.1:9080: whoever reaches it manages the gateway. Empty
-	// opens none.
+	// Addr is host:port of the management API, /docs and /openapi.yaml. Default 127.0.0.1:9080: it speaks plain HTTP, so put TLS in
+	// front of it before others reach it. Open only with a catalog in the broker, that is without catalog.apis. Empty opens none.
 	Addr string `json:"addr"`
 	// AdminPasswordFile holds the password of the first administrator on its first line, read when there is no user yet. Default
 	// empty: a password is made up, printed once and kept in the data folder (first-admin-password) until it is changed.
