@@ -190,10 +190,3 @@ func isSchemaFormat(s string) bool {
 	}
 	return false
 }
-
-// schemaProblems tells whether a tree is a schema that any reader takes, which an export must know of what a definition holds.
-func schemaProblems(n *doc.Node) Report {
-	w := walker{document: &document{v: v26, kinds: map[string]string{}}}
-	w.schema("", n)
-	return w.findings
-}
