@@ -61,6 +61,7 @@ type run struct {
 	rng    *rand.Rand
 	topo   *topology.Topology
 	market *feed.Market
+	addr   string // host:port of the market
 	book   *oracle.Book
 	told   func(oracle.Fact) // takes what clients tell: the book's Add, until a test says otherwise
 	load   load
@@ -85,6 +86,7 @@ func newRun(t *testing.T, sc *scenario, seed uint64, l load, programs *topology.
 	if err != nil {
 		t.Fatal(err)
 	}
+	r.addr = ln.Addr().String()
 	srv := &http.Server{Handler: r.market, ReadHeaderTimeout: 5 * time.Second}
 	var serving sync.WaitGroup
 	serving.Go(func() { _ = srv.Serve(ln) }) // until Close
@@ -109,8 +111,9 @@ func newRun(t *testing.T, sc *scenario, seed uint64, l load, programs *topology.
 		r.taking.Wait()
 	})
 	opt := *programs
-	opt.Dir, opt.Market = t.TempDir(), ln.Addr().String()
+	opt.Dir, opt.Market = t.TempDir(), r.addr
 	opt.APIs, opt.Env, opt.BrokerHost = map[string]string{"market.yaml": definition}, slices.Concat(settings, sc.env), sc.brokerHost
+	opt.Catalog = sc.catalog
 	r.topo, err = topology.New(r.ctx, opt)
 	if err != nil {
 		t.Fatal(err)
@@ -126,6 +129,9 @@ func newRun(t *testing.T, sc *scenario, seed uint64, l load, programs *topology.
 	if err := r.topo.Up(starting, nil); err != nil {
 		t.Fatal(err)
 	}
+	if sc.catalog {
+		r.apply(definition)
+	}
 	r.edges = newAnyEdge(r.topo, seed)
 	for i := range l.clients {
 		r.read(i, feeds[i%len(feeds)])
@@ -134,6 +140,14 @@ func newRun(t *testing.T, sc *scenario, seed uint64, l load, programs *topology.
 		r.await(c, "connected", func(s reader.State) bool { return s.Events > 0 })
 	}
 	return r
+}
+
+// apply makes the catalog hold a definition, whose endpoint is the market, and waits until every edge has it.
+func (r *run) apply(text string) {
+	r.t.Helper()
+	if _, err := r.topo.Manage(r.ctx, strings.ReplaceAll(text, "{market}", r.addr), "apply", "-f", "-"); err != nil {
+		r.t.Fatal(err)
+	}
 }
 
 // keepLogs copies what the processes said to where CI finds it.

@@ -37,6 +37,8 @@ type scenario struct {
 	do   func(r *run, i int)
 	// brokerHost is Options.BrokerHost of the topology.
 	brokerHost map[string]string
+	// catalog keeps the definitions in the broker.
+	catalog bool
 	// after looks at more than what clients got.
 	after func(r *run)
 }

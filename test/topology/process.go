@@ -34,7 +34,8 @@ const (
 type Process struct {
 	Name string
 	Kind Kind
-	// Addr is where it serves: clients of an edge or balancer, NATS clients, the market's streams. Empty: nowhere.
+	// Addr is where it serves: clients of an edge or balancer, NATS clients, the market's streams, the management API. Empty:
+	// nowhere.
 	Addr string
 	// Ops is the ops listener of a gateway, the monitor of a NATS server. Empty: none.
 	Ops string

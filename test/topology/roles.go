@@ -170,17 +170,20 @@ func (p *planner) gateways(k Kind, n int, urls []string) {
 		q := &Process{Ops: ops, ready: "http://" + ops + "/readyz", args: []string{p.t.opt.Sluice, "serve"}}
 		q.env = []string{
 			"SLUICE_NODE=" + name, "SLUICE_ROLES=" + role, "SLUICE_DATA=" + filepath.Join(p.t.opt.Dir, name),
-			"SLUICE_CATALOG_APIS=" + filepath.Join(p.t.opt.Dir, "apis"),
 			"SLUICE_BROKER_URLS=" + servers, "SLUICE_BROKER_CREDENTIALS=" + p.t.Key(k),
 			"SLUICE_OPS_ADDR=" + ops, "SLUICE_LOG_FORMAT=json", "SLUICE_EDGE_HTTPS_ADDR=",
 			"SLUICE_UPSTREAM_ALLOW_CIDRS=127.0.0.0/8",
+		}
+		if !p.t.opt.Catalog {
+			q.env = append(q.env, "SLUICE_CATALOG_APIS="+filepath.Join(p.t.opt.Dir, "apis"))
 		}
 		if p.t.opt.Brokers > 1 {
 			q.env = append(q.env, "SLUICE_BROKER_DURABILITY=cluster")
 		}
 		switch k {
 		case Control:
-			q.env = append(q.env, "SLUICE_CONTROL_ADDR="+p.addr())
+			q.Addr = p.addr()
+			q.env = append(q.env, "SLUICE_CONTROL_ADDR="+q.Addr)
 		case Edge:
 			q.Addr = p.addr()
 			q.env = append(q.env, "SLUICE_EDGE_HTTP_ADDR="+q.Addr, "SLUICE_EDGE_READY_PATH=/_ready", "SLUICE_EDGE_TRUSTED_PROXIES=127.0.0.1/32")

@@ -35,6 +35,8 @@ type Options struct {
 	// APIs are definition files by name; an occurrence of {market} is replaced by the market's host:port. Default: the
 	// market's example.
 	APIs map[string]string
+	// Catalog leaves APIs out: definitions come by Manage, and are kept in the broker.
+	Catalog bool
 	// MarketArgs are added to `sluice feed`. With Market the market is somewhere else, and not started here.
 	MarketArgs []string
 	Market     string
@@ -131,6 +133,32 @@ func (t *Topology) Folder(p *Process) string { return filepath.Join(t.opt.Dir, p
 
 // Key is the file with the nkey with which the gateways of a kind log in at the NATS servers.
 func (t *Topology) Key(k Kind) string { return filepath.Join(t.opt.Dir, "keys", string(k)+".nk") }
+
+// Manage runs a verb of the management command line as the first administrator of the control node.
+func (t *Topology) Manage(ctx context.Context, stdin string, args ...string) ([]byte, error) {
+	control := t.Of(Control)[0]
+	session := filepath.Join(t.opt.Dir, "session.json")
+	run := func(stdin string, args ...string) ([]byte, error) {
+		cmd := exec.CommandContext(ctx, t.opt.Sluice, args...)
+		cmd.Env = append(os.Environ(), "SLUICE_CREDENTIALS="+session, "SLUICE_SERVER=http://"+control.Addr)
+		cmd.Stdin = strings.NewReader(stdin)
+		out, err := cmd.CombinedOutput()
+		if err != nil {
+			return nil, fmt.Errorf("sluice %s: %w: %s", strings.Join(args, " "), err, bytes.TrimSpace(out))
+		}
+		return out, nil
+	}
+	if _, err := os.Stat(session); err != nil {
+		password, err := os.ReadFile(filepath.Join(t.Folder(control), "first-admin-password"))
+		if err != nil {
+			return nil, err
+		}
+		if _, err := run(string(password), "login"); err != nil {
+			return nil, err
+		}
+	}
+	return run(stdin, args...)
+}
 
 // URL is a path at the balancer.
 func (t *Topology) URL(path string) string { return "http://" + t.Of(Balancer)[0].Addr + path }
