@@ -49,7 +49,7 @@ func TestManage(t *testing.T) {
 
 	// Topics.
 	s.ok("topic", "delete", id, "/*")
-	if out := s.ok("topic", "add", id, "/ticks", "--backend", "/stream/ticks", "--open"); out != id+" has topic /ticks\n" {
+	if out := s.ok("topic", "add", id, "/ticks", "--backend", "/stream/ticks", "--open"); out != id+" changed: topic /ticks added\n" {
 		t.Errorf("topic add says %q", out)
 	}
 	has(t, s.ok("topic", "list", id), "/ticks", "none", "/stream/ticks")

@@ -97,7 +97,7 @@ func newTopicAdd(e env) *cobra.Command {
 			return withCode(exitFailed, err)
 		}
 		r := dry(call{method: http.MethodPost, path: apiPath(args[0], "topics"), body: body}, *dryRun)
-		return ask(c, e, f, r, changed(fmt.Sprintf("has topic %s", args[1]), args[0]))
+		return ask(c, e, f, r, changed(fmt.Sprintf("changed: topic %s added", args[1]), args[0]))
 	}
 	return c
 }
@@ -120,7 +120,7 @@ func newTopicDelete(e env) *cobra.Command {
 		if err != nil {
 			return err
 		}
-		return withCode(exitFailed, changed(fmt.Sprintf("has no topic %s", args[1]), args[0])(e.stdout, a))
+		return withCode(exitFailed, changed(fmt.Sprintf("changed: topic %s deleted", args[1]), args[0])(e.stdout, a))
 	}
 	return c
 }
