@@ -76,7 +76,10 @@ func def(t rapid.TB, api *catalog.API) string {
 
 func TestFixturesComeBackFromEveryDocument(t *testing.T) {
 	for _, api := range fixtures(t) {
-		t.Run(api.ID(), func(t *testing.T) { same(t, api) })
+		t.Run(api.ID(), func(t *testing.T) {
+			t.Parallel()
+			same(t, api)
+		})
 	}
 }
 
@@ -87,7 +90,10 @@ func TestCompletedFixturesComeBack(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, api := range s.Snapshot().APIs() {
-		t.Run(api.ID(), func(t *testing.T) { same(t, api) })
+		t.Run(api.ID(), func(t *testing.T) {
+			t.Parallel()
+			same(t, api)
+		})
 	}
 }
 
