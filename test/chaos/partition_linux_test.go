@@ -79,10 +79,11 @@ func TestPartition(t *testing.T) {
 	if err := edge.WaitReady(ctx); err != nil {
 		t.Error(err)
 	}
-	told := strings.Join(curious.State().Notices, "\n")
-	if at := strings.Index(told, `gateway.stale {"reason":"broker"`); at < 0 || !strings.Contains(told[at:], "gateway.fresh") {
-		t.Errorf("who asked for control=stale was told %q", told)
-	}
+	r.await(curious, "told of stale and fresh", func(s reader.State) bool {
+		told := strings.Join(s.Notices, "\n")
+		at := strings.Index(told, `gateway.stale {"reason":"broker"`)
+		return at >= 0 && strings.Contains(told[at:], "gateway.fresh")
+	})
 	v := r.judge()
 	t.Log(v)
 	if !v.OK() || v.Gaps.Told > 0 {

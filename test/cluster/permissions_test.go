@@ -20,7 +20,7 @@ type rights struct {
 var everybody = []string{
 	"live.market_v1.ticks", "mlive.eu.market_v1.ticks", "ctl.rev", "anything", "a.b.c",
 	"$SYS.REQ.SERVER.PING", "$SYS.REQ.ACCOUNT.SSE.JSZ", "$SYS.ACCOUNT.SSE.CONNECT",
-	"$KV.user.user.admin", "$KV.access.key.1", "$KV.revoke.jti.1", "$KV.ticket.1", "$KV.other.x",
+	"$KV.access.key.1", "$KV.revoke.jti.1", "$KV.ticket.1", "$KV.other.x",
 	"_INBOX.x.1", "_INBOX_other.x.1", "$JS.ACK.EV_market_v1.c.1.1.1.1.1", "$JS.EVENT.ADVISORY.x",
 	"sub >", "sub *", "sub *.>", "sub ev.>", "sub ev.market_v1.ticks", "sub $SYS.>", "sub $JS.API.>", "sub $JS.>", "sub $KV.>",
 	"sub $KV.user.>", "sub $KV.own.>", "sub $KV.api.>", "sub _INBOX.>", "sub _INBOX_*.>", "sub $JS.ACK.>",
@@ -37,7 +37,7 @@ var roles = []rights{
 		},
 		forbidden: []string{
 			"ev.market_v1.ticks", "ev.x", "bcn.market_v1.ticks", "hb.ing.n1", "hand.n1", "$KV.own.market_v1.ticks", "$KV.api.api.market.1",
-			"$JS.API.STREAM.CREATE.EV_x", "$JS.API.STREAM.UPDATE.EV_market_v1", "$JS.API.STREAM.DELETE.EV_market_v1",
+			"$KV.user.user.admin", "$JS.API.STREAM.CREATE.EV_x", "$JS.API.STREAM.UPDATE.EV_market_v1", "$JS.API.STREAM.DELETE.EV_market_v1",
 			"$JS.API.STREAM.PURGE.EV_market_v1", "$JS.API.STREAM.MSG.GET.EV_market_v1", "$JS.API.STREAM.MSG.DELETE.EV_market_v1",
 			"$JS.API.STREAM.SNAPSHOT.EV_market_v1", "$JS.API.STREAM.RESTORE.EV_market_v1", "$JS.API.STREAM.NAMES", "$JS.API.STREAM.LIST",
 			"$JS.API.STREAM.LEADER.STEPDOWN.EV_market_v1", "$JS.API.STREAM.PEER.REMOVE.EV_market_v1", "$JS.API.META.LEADER.STEPDOWN",
@@ -61,7 +61,7 @@ var roles = []rights{
 			"feeds.n1", "sub hb.ing.*", "sub dem.>", "sub dem.open", "sub dem.list", "sub hand.n1", "sub feeds.n1", "sub _INBOX_ing.x.>",
 		},
 		forbidden: []string{
-			"dem.open", "dem.list", "$KV.api.api.market.1", "hb.edge.n1", "hb.x", "feeds", "feeds.a.b",
+			"dem.open", "dem.list", "$KV.api.api.market.1", "$KV.user.user.admin", "hb.edge.n1", "hb.x", "feeds", "feeds.a.b",
 			"$JS.API.STREAM.CREATE.EV_x", "$JS.API.STREAM.UPDATE.EV_market_v1", "$JS.API.STREAM.DELETE.EV_market_v1",
 			"$JS.API.STREAM.DELETE.KV_own", "$JS.API.STREAM.PURGE.EV_market_v1", "$JS.API.STREAM.PURGE.KV_own",
 			"$JS.API.STREAM.MSG.DELETE.EV_market_v1", "$JS.API.STREAM.SNAPSHOT.EV_market_v1", "$JS.API.STREAM.RESTORE.EV_market_v1",
@@ -83,7 +83,7 @@ var roles = []rights{
 		allowed: []string{
 			"$JS.API.INFO", "$JS.API.STREAM.CREATE.EV_x", "$JS.API.STREAM.UPDATE.EV_x", "$JS.API.STREAM.INFO.EV_x",
 			"$JS.API.STREAM.PURGE.EV_x", "$JS.API.STREAM.DELETE.EV_x", "$JS.API.STREAM.LEADER.STEPDOWN.EV_market_v1", "$KV.api.api.market.1",
-			"feeds.n1", "sub hb.ing.*", "sub $JS.EVENT.ADVISORY.>", "sub _INBOX_ctl.x.>",
+			"$KV.user.user.admin", "feeds.n1", "sub hb.ing.*", "sub $JS.EVENT.ADVISORY.>", "sub _INBOX_ctl.x.>",
 		},
 		forbidden: []string{
 			"ev.market_v1.ticks", "ev.x", "bcn.market_v1.ticks", "hb.ing.n1", "hand.n1", "dem.open", "dem.list", "$KV.own.market_v1.ticks",
@@ -95,7 +95,7 @@ var roles = []rights{
 	{
 		user: "core",
 		allowed: []string{
-			"$JS.API.STREAM.CREATE.EV_x", "$JS.API.STREAM.DELETE.EV_x", "$KV.api.api.market.1", "$KV.own.market_v1.ticks",
+			"$JS.API.STREAM.CREATE.EV_x", "$JS.API.STREAM.DELETE.EV_x", "$KV.api.api.market.1", "$KV.user.user.admin", "$KV.own.market_v1.ticks",
 			"ev.market_v1.ticks", "bcn.market_v1.ticks", "hb.ing.n1", "hand.n1", "$JS.API.STREAM.MSG.GET.EV_market_v1",
 			"feeds.n1", "sub dem.>", "sub hb.ing.*", "sub hand.n1", "sub feeds.n1", "sub _INBOX_ctl.x.>",
 		},
