@@ -80,6 +80,7 @@ type puppet struct {
 	mu   sync.Mutex
 	last int           // number of the newest event
 	more chan struct{} // closed and renewed with each event
+	open int           // how many read it now
 }
 
 func newPuppet(t *testing.T) *puppet {
@@ -101,6 +102,13 @@ func (p *puppet) emit() int {
 	return p.last
 }
 
+// isRead says that somebody reads, who gets what is emitted from now on.
+func (p *puppet) isRead() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.open > 0
+}
+
 func (p *puppet) newest() (int, <-chan struct{}) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -108,7 +116,15 @@ func (p *puppet) newest() (int, <-chan struct{}) {
 }
 
 func (p *puppet) serve(w http.ResponseWriter, r *http.Request, done <-chan struct{}) {
-	next, _ := p.newest()
+	p.mu.Lock()
+	p.open++
+	next := p.last
+	p.mu.Unlock()
+	defer func() {
+		p.mu.Lock()
+		p.open--
+		p.mu.Unlock()
+	}()
 	if id := r.Header.Get("Last-Event-ID"); id != "" {
 		fmt.Sscanf(id, "%d", &next) //nolint:errcheck // an id of ours
 	}

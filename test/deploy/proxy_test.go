@@ -217,6 +217,7 @@ func TestProxies(t *testing.T) {
 				defer r.close()
 				return r.connect() == nil
 			})
+			until(t, "the upstream is read", c.puppet.isRead) // nobody has an event from before
 			testPingPong(t, c, p)
 			testForwarded(t, p, edges)
 			testReadyPathIsHidden(t, p)
