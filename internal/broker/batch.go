@@ -11,18 +11,18 @@ import (
 	"github.com/nats-io/nuid"
 )
 
-// batch stores what is left of c as one atomic batch: all or nothing, one disk sync,
-// consecutive sequences. Answers are asked for the first and the last message: without
-// the first's, a refusal to open the batch looks like an incomplete one.
-func (w *writer) batch(ctx context.Context, f FeedID, c *Commit, p *predictor) error {
-	select { // the broker keeps few batches open per stream
-	case p.batches <- struct{}{}:
-		defer func() { <-p.batches }()
-	case <-ctx.Done():
-		return ctx.Err()
-	}
+// unanswered is why nobody knows what became of an atomic batch.
+type unanswered string
+
+func (u unanswered) Error() string { return string(u) }
+
+// atomicBatch lets send publish the messages of one atomic batch and waits for the word
+// on it: the sequence of the last one, the refusal, or unanswered. send asks for answers
+// to the first message at reply.1 and to the last at reply.2: without the first's, a
+// refusal to open the batch looks like an incomplete one. answered reads an answer.
+func atomicBatch(ctx context.Context, box *inbox, limit time.Duration, send func(reply string) error, answered func(*nats.Msg) (uint64, error)) (uint64, error) {
 	first, end := make(chan *nats.Msg, 1), make(chan *nats.Msg, 1)
-	reply, cut, stop := w.box.open(func(tail string, m *nats.Msg) {
+	reply, cut, stop := box.open(func(tail string, m *nats.Msg) {
 		to := end
 		if tail == "1" {
 			to = first
@@ -33,10 +33,10 @@ func (w *writer) batch(ctx context.Context, f FeedID, c *Commit, p *predictor) e
 		}
 	})
 	defer stop()
-	if err := w.sendBatch(f, c, reply); err != nil {
-		return err
+	if err := send(reply); err != nil {
+		return 0, err
 	}
-	timer := time.NewTimer(w.cfg.CommitTimeout)
+	timer := time.NewTimer(limit)
 	defer timer.Stop()
 	for {
 		select {
@@ -44,30 +44,54 @@ func (w *writer) batch(ctx context.Context, f FeedID, c *Commit, p *predictor) e
 			if len(m.Data) == 0 && !noResponders(m) {
 				continue // the batch is open
 			}
-			_, err := w.answered(m)
-			return w.batchRefused(ctx, f, c, err)
+			if _, err := answered(m); err != nil {
+				return 0, err
+			}
 		case m := <-end:
-			seq, err := w.answered(m)
+			seq, err := answered(m)
 			if err == nil {
-				c.landed(len(c.Events), seq)
-				return nil
+				return seq, nil
 			}
 			select {
 			case m := <-first: // it says why
-				if _, e := w.answered(m); e != nil && len(m.Data) > 0 {
-					err = e
+				if len(m.Data) > 0 {
+					if _, e := answered(m); e != nil {
+						err = e
+					}
 				}
 			default:
 			}
-			return w.batchRefused(ctx, f, c, err)
+			return 0, err
 		case <-cut:
-			return c.noAnswer(ctx, "connection cut")
+			return 0, unanswered("connection cut")
 		case <-timer.C:
-			return c.noAnswer(ctx, "no answer in "+w.cfg.CommitTimeout.String())
+			return 0, unanswered("no answer in " + limit.String())
 		case <-ctx.Done():
-			return c.noAnswer(ctx, "deadline")
+			return 0, unanswered("deadline")
 		}
 	}
+}
+
+// batch stores what is left of c as one atomic batch: all or nothing, one disk sync,
+// consecutive sequences.
+func (w *writer) batch(ctx context.Context, f FeedID, c *Commit, p *predictor) error {
+	select { // the broker keeps few batches open per stream
+	case p.batches <- struct{}{}:
+		defer func() { <-p.batches }()
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	send := func(reply string) error { return w.sendBatch(f, c, reply) }
+	seq, err := atomicBatch(ctx, w.box, w.cfg.CommitTimeout, send, w.answered)
+	var why unanswered
+	switch {
+	case err == nil:
+		c.landed(len(c.Events), seq)
+		return nil
+	case errors.As(err, &why):
+		return c.noAnswer(ctx, string(why))
+	}
+	return w.batchRefused(ctx, f, c, err)
 }
 
 // sendBatch publishes the messages; an error means that nothing can be stored, because

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
-	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nuid"
@@ -25,8 +24,7 @@ func (b *bucket) Last(ctx context.Context, key string) (Entry, error) {
 	return Entry{Key: key, Value: s.Data, Revision: s.Seq, Deleted: deleted(s.header)}, nil
 }
 
-// Batch implements Bucket. As with a commit's batch, answers are asked for the first and the last message: without the first's, a
-// refusal to open the batch looks like an incomplete one.
+// Batch implements Bucket.
 func (b *bucket) Batch(ctx context.Context, writes []BucketWrite) (uint64, error) {
 	if len(writes) == 0 || len(writes) > MaxBucketBatch {
 		return 0, fmt.Errorf("bucket %s: batch of %d writes: %w", b.name, len(writes), ErrRefused)
@@ -44,53 +42,16 @@ func (b *bucket) Batch(ctx context.Context, writes []BucketWrite) (uint64, error
 }
 
 func (b *bucket) batch(ctx context.Context, writes []BucketWrite) (uint64, error) {
-	first, end := make(chan *nats.Msg, 1), make(chan *nats.Msg, 1)
-	reply, cut, stop := b.admin.box.open(func(tail string, m *nats.Msg) {
-		to := end
-		if tail == "1" {
-			to = first
-		}
-		select {
-		case to <- m:
-		default:
-		}
-	})
-	defer stop()
-	if err := b.sendBatch(writes, reply); err != nil {
-		return 0, err
+	send := func(reply string) error { return b.sendBatch(writes, reply) }
+	rev, err := atomicBatch(ctx, b.admin.box, b.admin.cfg.CommitTimeout, send, bucketAnswer)
+	var why unanswered
+	switch {
+	case !errors.As(err, &why):
+		return rev, err
+	case ctx.Err() != nil:
+		return 0, fmt.Errorf("%w: %w", ErrUnknownOutcome, ctx.Err())
 	}
-	timer := time.NewTimer(b.admin.cfg.CommitTimeout)
-	defer timer.Stop()
-	for {
-		select {
-		case m := <-first:
-			if len(m.Data) == 0 && !noResponders(m) {
-				continue // the batch is open
-			}
-			return bucketAnswer(m)
-		case m := <-end:
-			rev, err := bucketAnswer(m)
-			if err == nil {
-				return rev, nil
-			}
-			select {
-			case m := <-first: // it says why
-				if len(m.Data) > 0 {
-					if _, e := bucketAnswer(m); e != nil {
-						err = e
-					}
-				}
-			default:
-			}
-			return 0, err
-		case <-cut:
-			return 0, fmt.Errorf("%w: connection cut", ErrUnknownOutcome)
-		case <-timer.C:
-			return 0, fmt.Errorf("%w: no answer in %s", ErrUnknownOutcome, b.admin.cfg.CommitTimeout)
-		case <-ctx.Done():
-			return 0, fmt.Errorf("%w: %w", ErrUnknownOutcome, ctx.Err())
-		}
-	}
+	return 0, fmt.Errorf("%w: %w", ErrUnknownOutcome, why)
 }
 
 func bucketAnswer(m *nats.Msg) (uint64, error) {
