@@ -274,7 +274,7 @@ func (fl *flight) finish(ctx context.Context, stopped error) error {
 			return fl.w.single(ctx, fl.f, fl.c, fl.p, false)
 		}
 		return nil
-	case silent:
+	case silent && !fl.broken: // behind one that was refused nothing is stored
 		return fl.c.noAnswer(ctx, stopped.Error())
 	}
 	return stopped

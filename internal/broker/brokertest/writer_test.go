@@ -217,6 +217,18 @@ func TestCutReads(t *testing.T) {
 	}
 }
 
+// A stream that is deleted between two commits is told as that, also where the last messages that were sent want no answer.
+func TestDeletedStreamIsTold(t *testing.T) {
+	n := Start(t, With(func(c *broker.Config) { c.Window = 100 }))
+	r := &rig{T: t, b: n, ctx: t.Context()}
+	r.stream(broker.StreamSpec{})
+	f := feed("ticks")
+	prev := r.commit(f, 0, events(0, 40))
+	r.check(n.Admin().DeleteStream(t.Context(), f.API))
+	_, err := n.Writer().Commit(t.Context(), f, &broker.Commit{Epoch: 1, Tx: 50, Prev: prev, Events: events(40, 400)})
+	r.want(err, broker.ErrNoStream)
+}
+
 // Messages that others stored are left out; the hole shows.
 func TestForeignMessages(t *testing.T) {
 	n := Start(t)
