@@ -269,7 +269,7 @@ type deletable struct {
 }
 
 func (a *deletable) EnsureStream(ctx context.Context, s broker.StreamSpec) error {
-	if err := a.Admin.EnsureStream(ctx, s); err != nil {
+	if err := placed(ctx, func() error { return a.Admin.EnsureStream(ctx, s) }); err != nil {
 		return err
 	}
 	a.n.specs.put(s)
@@ -277,6 +277,32 @@ func (a *deletable) EnsureStream(ctx context.Context, s broker.StreamSpec) error
 		return err
 	}
 	return a.heard(ctx, s.API)
+}
+
+// Bucket waits, as EnsureStream does, until there are servers enough.
+func (a *deletable) Bucket(ctx context.Context, name string, history uint8) (b broker.Bucket, err error) {
+	err = placed(ctx, func() error {
+		b, err = a.Admin.Bucket(ctx, name, history)
+		return err
+	})
+	return b, err
+}
+
+// placed repeats f while the servers of a cluster find too few of them: on a busy machine one is taken for offline for a moment.
+func placed(ctx context.Context, f func() error) error {
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		err := f()
+		if err == nil || !strings.Contains(err.Error(), "(10005)") {
+			return err
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return errors.Join(ctx.Err(), err)
+		}
+	}
 }
 
 // heard waits until the server of the commit connection knows that the stream takes
@@ -358,9 +384,10 @@ func (a *deletable) deletable(ctx context.Context, s broker.StreamSpec) error {
 	defer tick.Stop()
 	for {
 		err := a.n.raw("$JS.API.STREAM.CREATE.EV_"+s.API, text, nil)
-		if err == nil || !strings.Contains(err.Error(), "10049") { // the old one's files are still there
+		if err == nil || !strings.Contains(err.Error(), "10049") && !strings.Contains(err.Error(), "10005") {
 			return err
 		}
+		// The old one's files are still there, or a server is taken for offline.
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
