@@ -134,12 +134,12 @@ func (m *Manager) keepCopies(ctx context.Context) {
 
 func (m *Manager) saveCopy() {
 	m.mu.Lock()
-	if !m.dirty || !m.loaded {
+	rev := m.seen.rev
+	if rev == m.copied || !m.loaded {
 		m.mu.Unlock()
 		return
 	}
-	m.dirty = false
-	rev := m.seen.rev
+	m.copied = rev
 	list := make([]copied, 0, len(m.seen.entries))
 	for _, e := range m.seen.entries {
 		list = append(list, copied{e.Key, e.Value, e.Revision, e.Deleted})
@@ -161,6 +161,7 @@ func (m *Manager) loadCopy() {
 		return
 	}
 	m.seen.take(entries, m.refuse)
+	m.copied = m.seen.rev
 }
 
 // showCopy shows the last good copy if the broker has not answered yet.

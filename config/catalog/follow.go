@@ -175,7 +175,6 @@ func (m *Manager) rebuild() {
 		v.rebuild(m.seen, m.opt.Options, m.refuse)
 	}
 	m.list = nil
-	m.dirty = true
 	for _, e := range m.seen.apis {
 		m.told(e.Request)
 	}

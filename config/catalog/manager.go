@@ -64,7 +64,7 @@ type Manager struct {
 	waiting map[string]chan struct{}
 	refused map[string]uint64 // by API: records that could not be read
 	loaded  bool              // the bucket was read since the start
-	dirty   bool              // seen differs from the copy on disk
+	copied  uint64            // revision of the copy on disk, or of the last try to write one
 	suspect string            // why the bucket is not believed
 	why     string            // the last error of the watch
 }

@@ -16,8 +16,7 @@ type view struct {
 	board
 	group string
 	cache map[string]cached // by token; guarded by the Manager's mutex, as all below
-	// ok is what the last good snapshot was made of.
-	made bool
+	made  bool              // a snapshot was shown
 }
 
 // cached is what one version of a record came to.
