@@ -96,9 +96,6 @@ func TestThePageNeedsNothingFromElsewhere(t *testing.T) {
 
 // TestGeneratedCodeIsWhatTheDocumentSays generates again and compares.
 func TestGeneratedCodeIsWhatTheDocumentSays(t *testing.T) {
-	if testing.Short() {
-		t.Skip("builds the generator; without -short")
-	}
 	want, err := os.ReadFile("api.gen.go")
 	if err != nil {
 		t.Fatal(err)

@@ -7,7 +7,8 @@
 //	go test ./test/chaos                the smoke part, as CI runs it
 //
 // Beside the scenarios: TestTakeover times a take-over, TestPartition cuts an edge off with a firewall, TestRoll rolls all edges
-// and counts reconnects, TestCost measures an edge of a cluster; each says how the full run is asked for.
+// and counts reconnects, TestCost measures an edge of a cluster, TestHotApply and TestLifecycle change and end APIs of the shared
+// catalog under clients; each says how the full run is asked for.
 //
 // Each run prints its verdict; with CHAOS_REPORT=file also one line of JSON. A run that produced too little or met too few
 // faults is void and counts as failed.

@@ -142,7 +142,8 @@ func newRun(t *testing.T, sc *scenario, seed uint64, l load, programs *topology.
 	return r
 }
 
-// apply makes the catalog hold a definition, whose endpoint is the market, and waits until every edge has it.
+// apply makes the catalog hold a definition, whose endpoint is the market; the control node has it
+// then, edges soon.
 func (r *run) apply(text string) {
 	r.t.Helper()
 	if _, err := r.topo.Manage(r.ctx, strings.ReplaceAll(text, "{market}", r.addr), "apply", "-f", "-"); err != nil {
