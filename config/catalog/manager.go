@@ -62,6 +62,9 @@ type Manager struct {
 	list    []*Record        // sorted; nil = to be made
 	moved   chan struct{}    // closed and made anew whenever seen has changed
 	waiting map[string]chan struct{}
+	recent  []remembered      // the newest changes, by revision
+	floor   uint64            // every change after it is in recent
+	gone    map[string]Face   // APIs that were deleted, by token
 	refused map[string]uint64 // by API: records that could not be read
 	loaded  bool              // the bucket was read since the start
 	copied  uint64            // revision of the copy on disk, or of the last try to write one
@@ -75,7 +78,7 @@ var _ Store = (*Manager)(nil)
 // see Run.
 func NewManager(opt ManagerOptions) *Manager {
 	m := &Manager{opt: opt, log: opt.Logger, now: opt.Now, seen: newSeen(), views: map[string]*view{}, moved: make(chan struct{}),
-		waiting: map[string]chan struct{}{}, refused: map[string]uint64{}, writing: make(chan struct{}, mostWrites), gating: make(chan struct{}, 1)}
+		waiting: map[string]chan struct{}{}, refused: map[string]uint64{}, gone: map[string]Face{}, writing: make(chan struct{}, mostWrites), gating: make(chan struct{}, 1)}
 	if m.log == nil {
 		m.log = slog.New(slog.DiscardHandler)
 	}
