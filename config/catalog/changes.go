@@ -83,7 +83,7 @@ func (m *Manager) sinceRecently(rev uint64) []Mutation {
 			out[i].Record = e.rec
 		}
 	}
-	return out
+	return slices.DeleteFunc(out, func(c Mutation) bool { return c.Record == nil && c.Before == nil }) // came and went
 }
 
 // sinceLongAgo compares revisions; m.mu is held.
