@@ -152,9 +152,11 @@ func (c client) try(method, target, media, body string, header ...string) (answe
 		return answered{}, err
 	}
 	defer res.Body.Close() //nolint:errcheck // read to its end
-	got, err := io.ReadAll(res.Body)
-	if err != nil {
-		return answered{}, err
+	var got []byte
+	if res.Header.Get("Content-Type") != "text/event-stream" { // does not end
+		if got, err = io.ReadAll(res.Body); err != nil {
+			return answered{}, err
+		}
 	}
 	c.validate(req, res, got)
 	return answered{res.StatusCode, res.Header, got}, nil

@@ -31,10 +31,14 @@ type Server struct {
 	catalog  *catalog.Manager
 	options  catalog.Options
 	reach    *outbound.Guard // nil = nothing is fetched
+	nodes    Nodes
 	build    version.Build
 	contract *contract
 	origins  *http.CrossOriginProtection
 	page     []byte // the document as HTML
+	watching watchers
+	probing  chan struct{} // a place for each endpoint that is looked at
+	ending   chan struct{} // closed when Run ends, for answers that would go on
 	front    *echo.Echo
 	ln       net.Listener // set by Listen
 }
@@ -47,6 +51,8 @@ type Deps struct {
 	Catalog  *catalog.Manager
 	// Options are what definitions made from other documents are checked against.
 	Options catalog.Options
+	// Nodes are the other nodes; nil = none are heard.
+	Nodes Nodes
 	// Guard says which addresses a document may be fetched from; nil = none.
 	Guard  *outbound.Guard
 	Build  version.Build
@@ -61,11 +67,15 @@ func New(d Deps) (*Server, error) {
 	if d.Logger == nil {
 		d.Logger = slog.New(slog.DiscardHandler)
 	}
+	if d.Nodes == nil {
+		d.Nodes = unheard{}
+	}
 	c, err := readContract()
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{log: d.Logger, accounts: d.Accounts, catalog: d.Catalog, options: d.Options, reach: d.Guard, build: d.Build, contract: c, page: c.page(), origins: http.NewCrossOriginProtection()}
+	s := &Server{log: d.Logger, accounts: d.Accounts, catalog: d.Catalog, options: d.Options, reach: d.Guard, nodes: d.Nodes, build: d.Build, contract: c, page: c.page(), origins: http.NewCrossOriginProtection(),
+		ending: make(chan struct{}), probing: make(chan struct{}, probesAtOnce)}
 	s.front = s.newFront()
 	return s, nil
 }
@@ -134,6 +144,7 @@ func (s *Server) Run(ctx context.Context) error {
 		return err
 	case <-ctx.Done():
 	}
+	close(s.ending)
 	end, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeTimeout)
 	defer cancel()
 	err := srv.Shutdown(end)

@@ -3,6 +3,8 @@ package catalog
 import (
 	"context"
 	"errors"
+	"fmt"
+	"hash/fnv"
 	"log/slog"
 	"maps"
 	"slices"
@@ -243,7 +245,17 @@ func (m *Manager) Family(name string) (Family, error) {
 			f.DefaultVersion = e.rec.API.Version()
 		}
 	}
+	f.Tag = familyTag(versions)
 	return f, nil
+}
+
+// familyTag is Family.Tag. All that goes into it is changed through the gate.
+func familyTag(versions []*entryAPI) uint64 {
+	h := fnv.New64a()
+	for _, e := range versions {
+		fmt.Fprintf(h, "%s %s %s %t\n", e.rec.ID(), e.UID, e.rec.API.Spec.Context, e.Default)
+	}
+	return max(h.Sum64(), 1)
 }
 
 // Revision returns one revision of an API. NotFound.

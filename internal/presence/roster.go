@@ -129,12 +129,12 @@ type Failure struct {
 	Refused bool
 }
 
-// Await waits until every edge that lives serves revision rev of the catalog, or refuses the API of that id ("" = whichever), or ctx
-// ends. A Roster that listens for a short time only waits until it must have heard every edge.
-func (r *Roster) Await(ctx context.Context, rev uint64, id string) Progress {
+// Await waits until every edge that lives has come to revision rev of the catalog, or ctx ends; one that refuses an API of those ids has
+// failed nevertheless. A Roster that listens for a short time only waits until it must have heard every edge.
+func (r *Roster) Await(ctx context.Context, rev uint64, ids ...string) Progress {
 	for {
 		r.mu.Lock()
-		p, waits := progress(r.list(), rev, id)
+		p, waits := progress(r.list(), rev, ids)
 		moved, left := r.moved, listenTime
 		if !r.began.IsZero() {
 			left -= time.Since(r.began)
@@ -156,10 +156,10 @@ func (r *Roster) Await(ctx context.Context, rev uint64, id string) Progress {
 }
 
 // progress judges the edges; waits tells that some are only behind.
-func progress(edges []Edge, rev uint64, id string) (p Progress, waits bool) {
+func progress(edges []Edge, rev uint64, ids []string) (p Progress, waits bool) {
 	p.Live = len(edges)
 	for _, e := range edges {
-		refused := len(e.Refused) > 0 && (id == "" || slices.Contains(e.Refused, id))
+		refused := slices.ContainsFunc(e.Refused, func(id string) bool { return slices.Contains(ids, id) })
 		switch {
 		case e.Rev < rev:
 			waits = true
