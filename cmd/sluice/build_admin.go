@@ -15,6 +15,7 @@ import (
 	"sluice/internal/auth"
 	"sluice/internal/broker"
 	"sluice/internal/obs"
+	"sluice/internal/presence"
 	"sluice/internal/version"
 )
 
@@ -42,7 +43,8 @@ func (p *process) buildAdmin(ctx context.Context, e env) error {
 	if err != nil {
 		return withCode(exitInvalid, err)
 	}
-	server, err := admin.New(admin.Deps{Accounts: accounts, Catalog: p.manager, Options: catalogOptions(p.cfg, p.guard), Guard: p.guard,
+	roster := presence.NewRoster(p.broker.Bus(), p.log)
+	server, err := admin.New(admin.Deps{Accounts: accounts, Catalog: p.manager, Nodes: nodes{roster, p}, Options: catalogOptions(p.cfg, p.guard), Guard: p.guard,
 		Build: version.Read(), Logger: p.log})
 	if err != nil {
 		return withCode(exitFailed, err)
@@ -53,6 +55,7 @@ func (p *process) buildAdmin(ctx context.Context, e env) error {
 	p.control = server.Addr()
 	p.guardListeners()
 	p.start("users", accounts.Run)
+	p.start("edges", roster.Run)
 	p.start("control listener", server.Run)
 	select { // whoever waits for the node to be ready can sign in then
 	case <-accounts.Ready():

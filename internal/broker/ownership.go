@@ -59,4 +59,7 @@ type HandReply struct {
 type FeedsAsk struct {
 	V    int `json:"v"` // 1
 	From int `json:"from"`
+	// API and Version ask for those of one API only; "" = all.
+	API     string `json:"api,omitempty"`
+	Version string `json:"version,omitempty"`
 }
