@@ -67,6 +67,8 @@ type stored struct {
 	Revisions    []RevisionInfo `json:"revisions,omitempty"`
 	History      []HistoryEntry `json:"history,omitempty"`
 	AppliedHash  string         `json:"appliedHash,omitempty"`
+	// Gone are topics that were served and are not any more, and since when.
+	Gone map[string]time.Time `json:"gone,omitempty"`
 	// Request names the change that wrote this, so that whoever lost its answer finds out.
 	Request   string    `json:"request"`
 	CreatedAt time.Time `json:"createdAt"`
@@ -157,7 +159,7 @@ type entryAPI struct {
 func newEntry(st *stored, api *API, rev uint64) (*entryAPI, error) {
 	rec := &Record{
 		UID: st.UID, Rev: rev, API: api, Deployments: st.Deployments, Next: st.Next, Revisions: st.Revisions,
-		History: slices.Clone(st.History), AppliedHash: st.AppliedHash,
+		History: slices.Clone(st.History), AppliedHash: st.AppliedHash, Gone: st.Gone,
 		CreatedAt: st.CreatedAt, UpdatedAt: st.UpdatedAt, CreatedBy: st.CreatedBy, UpdatedBy: st.UpdatedBy,
 	}
 	slices.Reverse(rec.History) // stored oldest first
