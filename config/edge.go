@@ -1,6 +1,7 @@
 package config
 
 import (
+	"net"
 	"net/netip"
 	"strings"
 	"time"
@@ -70,6 +71,30 @@ func (e Edge) Public() []PublicURL {
 			group, address = "", text
 		}
 		out[i] = PublicURL{Group: group, URL: strings.TrimRight(address, "/")}
+	}
+	return out
+}
+
+// Public returns the addresses under which clients reach the edges: as set, else with an embedded broker the listeners of this process
+// on localhost, whose ports the settings name.
+func (c Config) Public() []PublicURL {
+	out := c.Edge.Public()
+	if len(out) > 0 || !c.Broker.Embedded() || !c.Has(RoleEdge) {
+		return out
+	}
+	local := func(scheme, addr string) {
+		host, port, err := net.SplitHostPort(addr)
+		if err != nil || port == "0" {
+			return
+		}
+		if ip := net.ParseIP(host); host == "" || ip != nil && (ip.IsUnspecified() || ip.IsLoopback()) {
+			host = "localhost"
+		}
+		out = append(out, PublicURL{URL: scheme + "://" + net.JoinHostPort(host, port)})
+	}
+	local("http", c.Edge.HTTP.Addr)
+	if c.Edge.HTTPS.Enabled() {
+		local("https", c.Edge.HTTPS.Addr)
 	}
 	return out
 }

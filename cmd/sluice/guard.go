@@ -79,6 +79,7 @@ func (p *process) guardListeners() {
 // reach edges by.
 func catalogOptions(cfg config.Config, g *outbound.Guard) catalog.Options {
 	o := catalog.OptionsFrom(cfg)
+	o.Public = cfg.Public()
 	public := cfg.Edge.Public()
 	o.Loops = func(endpoint *url.URL) bool {
 		return g.Own(endpoint) || slices.ContainsFunc(public, func(p config.PublicURL) bool { return within(endpoint, p.URL) })

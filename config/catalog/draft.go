@@ -157,7 +157,7 @@ func (d *draft) finish(main bool) error {
 		d.st.AppliedHash = sumOf(text)
 	}
 	same := d.old != nil && len(d.cuts) == 0 && len(d.drops) == 0 && d.unchanged()
-	after, err := newEntry(&d.st, d.api, 0)
+	after, err := newEntry(&d.st, d.api, 0, d.m.opt.Public)
 	if err != nil {
 		return err
 	}

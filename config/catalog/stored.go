@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"sluice/config"
 	"sluice/internal/broker"
 	"sluice/internal/doc"
 )
@@ -156,7 +157,7 @@ type entryAPI struct {
 }
 
 // newEntry makes the view of a stored record.
-func newEntry(st *stored, api *API, rev uint64) (*entryAPI, error) {
+func newEntry(st *stored, api *API, rev uint64, public []config.PublicURL) (*entryAPI, error) {
 	rec := &Record{
 		UID: st.UID, Rev: rev, API: api, Deployments: st.Deployments, Next: st.Next, Revisions: st.Revisions,
 		History: slices.Clone(st.History), AppliedHash: st.AppliedHash, Gone: st.Gone,
@@ -168,6 +169,9 @@ func newEntry(st *stored, api *API, rev uint64) (*entryAPI, error) {
 	}
 	shown := *api
 	shown.Status = st.status()
+	if urls := rec.URLs(public); len(urls) > 0 {
+		shown.Status["urls"] = urls
+	}
 	text, err := doc.Marshal(&shown)
 	if err != nil {
 		return nil, err
