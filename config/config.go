@@ -127,7 +127,8 @@ type Catalog struct {
 // Control is the management listener.
 type Control struct {
 	// Addr is host:port of the management API, /docs and /openapi.yaml. Default 127.0.0.1:9080: it speaks plain HTTP, so put TLS in
-	// front of it before others reach it. Open only with a catalog in the broker, that is without catalog.apis. Empty opens none.
+	// front of it before others reach it. With definitions from files (catalog.apis) all can be read and nothing changed. Empty opens
+	// none.
 	Addr string `json:"addr"`
 	// ImportURL allows the management API to fetch AsyncAPI documents from addresses that its users name, as far as
 	// upstream.allowCIDRs does. Default true. False where control must not connect to anything: files can still be sent.

@@ -26,6 +26,9 @@ const (
 // Run follows the bucket until ctx ends. It opens it again whenever the watch ends, and once a minute compares all it knows with what
 // is there. Call once.
 func (m *Manager) Run(ctx context.Context) error {
+	if m.fixed != nil {
+		return m.followStore(ctx)
+	}
 	saved := make(chan struct{})
 	keep, stop := context.WithCancel(context.WithoutCancel(ctx))
 	go func() { // owned by Run, which waits below

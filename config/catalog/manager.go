@@ -51,6 +51,7 @@ type Manager struct {
 	opt   ManagerOptions
 	log   *slog.Logger
 	now   func() time.Time
+	fixed Store // what a read-only Manager shows; nil = the bucket
 
 	writing chan struct{} // a place for each change that this node makes at once
 	gating  chan struct{} // capacity 1: one change through the gate at a time
@@ -101,6 +102,9 @@ func (m *Manager) Group(name string) Store {
 	v := m.views[name]
 	if v == nil {
 		v = &view{group: name}
+		if m.fixed != nil {
+			v.show(m.fixed.Snapshot())
+		}
 		m.views[name] = v
 	}
 	return v
