@@ -112,7 +112,7 @@ func TestValidate(t *testing.T) {
 	}
 	bad := s.file("apis/b.yaml", "apiVersion: sluice/v1\nkind: API\nmetadata: {name: b}\nspec:\n  context: /b\n  version: '1'\n  topcs: []\n")
 	s.fails(exitInvalid, bad+":7:3: /spec/topcs: unknown key; did you mean \"topics\"?", "validate", "-f", filepath.Dir(file))
-	s.fails(exitUsage, "no definitions found", "validate", "-f", s.file("empty.yaml", "\n"))
+	s.fails(exitInvalid, "has no definition in it", "validate", "-f", s.file("empty.yaml", "\n"))
 	s.fails(exitUsage, "no such file", "validate", "-f", filepath.Join(s.dir, "nothing"))
 	s.fails(exitUsage, "required flag", "validate")
 	has(t, s.ok("schema", "API"), `"$schema"`, "sluice/v1 API")
