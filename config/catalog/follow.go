@@ -157,6 +157,7 @@ func (m *Manager) replace(bucket broker.Bucket, all []broker.Entry) error {
 	}
 	m.bucket, m.suspect, m.why = bucket, "", ""
 	if !next.behind(m.seen) {
+		next.since(m.seen)
 		m.seen = next
 	}
 	m.loaded = true
@@ -174,13 +175,17 @@ func (m *Manager) apply(entries []broker.Entry) {
 
 // rebuild shows what was seen to all readers, and tells those who wait for their own change. m.mu is held.
 func (m *Manager) rebuild() {
+	made := map[string]*record{}
 	for _, v := range m.views {
-		v.rebuild(m.seen, m.opt.Options, m.refuse)
+		v.rebuild(m.seen, m.opt.Options, made, m.refuse)
 	}
 	m.list = nil
-	for _, e := range m.seen.apis {
-		m.told(e.Request)
+	for token := range m.seen.dirty {
+		if e := m.seen.apis[token]; e != nil {
+			m.told(e.Request)
+		}
 	}
+	m.seen.dirty = map[string]bool{}
 	m.told(m.seen.gate.Request)
 	close(m.moved)
 	m.moved = make(chan struct{})

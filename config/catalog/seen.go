@@ -18,10 +18,11 @@ type seen struct {
 	apis    map[string]*entryAPI // by token
 	gate    gate
 	public  []config.PublicURL // Options.Public
+	dirty   map[string]bool    // tokens of APIs that changed since the views were made
 }
 
 func newSeen(public []config.PublicURL) *seen {
-	return &seen{entries: map[string]broker.Entry{}, apis: map[string]*entryAPI{}, public: public}
+	return &seen{entries: map[string]broker.Entry{}, apis: map[string]*entryAPI{}, public: public, dirty: map[string]bool{}}
 }
 
 // at is the revision of a key, of its delete marker too; 0 = there never was any.
@@ -45,6 +46,7 @@ func (s *seen) take(entries []broker.Entry, bad func(key string, err error)) {
 			s.gate = g
 		case strings.HasPrefix(e.Key, apiPrefix):
 			token := strings.TrimPrefix(e.Key, apiPrefix)
+			s.dirty[token] = true
 			if e.Deleted {
 				delete(s.apis, token)
 				continue
@@ -55,6 +57,9 @@ func (s *seen) take(entries []broker.Entry, bad func(key string, err error)) {
 				continue
 			}
 			s.apis[token] = read
+		case strings.HasPrefix(e.Key, revPrefix): // a record that lacked it can be served now
+			token, _, _ := strings.Cut(strings.TrimPrefix(e.Key, revPrefix), ".")
+			s.dirty[token] = true
 		}
 	}
 }
@@ -86,6 +91,21 @@ func seenFrom(entries []broker.Entry, old *seen, bad func(key string, err error)
 	}
 	s.take(news, bad)
 	return s
+}
+
+// since marks what s has otherwise than old, whose changes that no view shows yet it takes over.
+func (s *seen) since(old *seen) {
+	s.dirty = old.dirty
+	for token, e := range s.apis {
+		if old.apis[token] != e {
+			s.dirty[token] = true
+		}
+	}
+	for token := range old.apis {
+		if s.apis[token] == nil {
+			s.dirty[token] = true
+		}
+	}
 }
 
 // lost names an API that old has and s does not, although nobody deleted it: the bucket was wiped, or made anew. "" = none.
