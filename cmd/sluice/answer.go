@@ -234,18 +234,29 @@ func warned(w io.Writer, a answer) error {
 	return nil
 }
 
-// addDryRun adds --dry-run to a verb that changes something.
-func addDryRun(c *cobra.Command) *bool {
-	return c.Flags().Bool("dry-run", false, "check everything, tell what would happen and change nothing")
+// writeFlags say how a change is made.
+type writeFlags struct {
+	only bool // checks all and changes nothing
+	wait bool // until all live edges serve it
 }
 
-// dry adds dryRun to a request.
-func dry(r call, on bool) call {
-	if on {
-		if r.query == nil {
-			r.query = map[string][]string{}
-		}
+// addDryRun adds --dry-run and --wait to a verb that changes something.
+func addDryRun(c *cobra.Command) *writeFlags {
+	w := &writeFlags{}
+	c.Flags().BoolVar(&w.only, "dry-run", false, "check everything, tell what would happen and change nothing")
+	c.Flags().BoolVar(&w.wait, "wait", false, "return once every live edge serves the change; ends with 1 if some do not within 10 s")
+	return w
+}
+
+// dry adds to a request how its change is made.
+func dry(r call, how writeFlags) call {
+	if r.query == nil {
+		r.query = map[string][]string{}
+	}
+	if how.only {
 		r.query.Set("dryRun", "true")
+	} else if how.wait {
+		r.query.Set("wait", "edges")
 	}
 	return r
 }

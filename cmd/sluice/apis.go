@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -19,14 +20,18 @@ import (
 
 // apiSummary is one API in a list.
 type apiSummary struct {
-	ID          string         `json:"id"`
-	BasePath    string         `json:"basePath"`
-	State       string         `json:"state"`
-	Default     bool           `json:"default"`
-	Topics      int            `json:"topics"`
-	Deployments map[string]int `json:"deployments"`
-	UpdatedAt   time.Time      `json:"updatedAt"`
-	UpdatedBy   string         `json:"updatedBy"`
+	ID          string            `json:"id"`
+	Name        string            `json:"name"`
+	Context     string            `json:"context"`
+	Tags        []string          `json:"tags"`
+	Labels      map[string]string `json:"labels"`
+	BasePath    string            `json:"basePath"`
+	State       string            `json:"state"`
+	Default     bool              `json:"default"`
+	Topics      int               `json:"topics"`
+	Deployments map[string]int    `json:"deployments"`
+	UpdatedAt   time.Time         `json:"updatedAt"`
+	UpdatedBy   string            `json:"updatedBy"`
 }
 
 // apiPage is one page of a list.
@@ -40,7 +45,7 @@ type apiPage struct {
 func newGet(e env) *cobra.Command {
 	c := &cobra.Command{Use: "get", Short: "List APIs, or show the definition of one", Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error { return c.Help() }}
-	c.AddCommand(newGetAPIs(e), newGetAPI(e))
+	c.AddCommand(newGetAPIs(e), newGetAPI(e), newGetEdges(e))
 	return c
 }
 
@@ -54,6 +59,7 @@ func newGetAPIs(e env) *cobra.Command {
 		{"tag", "tag"}, {"label", "label, as key or key=value"}, {"sort", "name, -updatedAt or state"}} {
 		c.Flags().Func(flag.name, flag.usage, func(v string) error { query.Set(flag.name, v); return nil })
 	}
+	follow := addWatch(c)
 	c.RunE = func(c *cobra.Command, _ []string) error {
 		cl, err := f.client(e)
 		if err != nil {
@@ -61,6 +67,13 @@ func newGetAPIs(e env) *cobra.Command {
 		}
 		ctx, stop := untilSignal(c.Context(), e)
 		defer stop()
+		if *follow {
+			matches, err := selects(query)
+			if err != nil {
+				return withCode(exitUsage, err)
+			}
+			return cl.watch(ctx, e, f.watchAPIs(e.stdout, matches))
+		}
 		all := &doc.Node{Kind: doc.List}
 		query.Set("limit", "200")
 		for {
@@ -120,10 +133,46 @@ func newGetAPI(e env) *cobra.Command {
 		Example: "  sluice get api market@1.0.0 > market.yaml"}
 	f := addOutput(c)
 	c.ValidArgsFunction = completeIDs(e, f, 1)
+	follow := addWatch(c)
 	c.RunE = func(c *cobra.Command, args []string) error {
-		return ask(c, e, f, call{method: http.MethodGet, path: apiPath(args[0])}, asYAML)
+		if !*follow {
+			return ask(c, e, f, call{method: http.MethodGet, path: apiPath(args[0])}, asYAML)
+		}
+		cl, err := f.client(e)
+		if err != nil {
+			return err
+		}
+		ctx, stop := untilSignal(c.Context(), e)
+		defer stop()
+		if _, _, err := cl.get(ctx, args[0]); err != nil {
+			return err
+		}
+		return cl.watchAPI(ctx, e, f, args[0])
 	}
 	return c
+}
+
+// addWatch adds -w to a verb that shows something.
+func addWatch(c *cobra.Command) *bool {
+	return c.Flags().BoolP("watch", "w", false, "show it again each time that it changes, until interrupted")
+}
+
+// selects tells which APIs a list with these filters has, as far as their summaries tell.
+func selects(query url.Values) (func(apiSummary) bool, error) {
+	for _, no := range []string{"q", "sort"} {
+		if query.Has(no) {
+			return nil, fmt.Errorf("--%s cannot go with --watch", no)
+		}
+	}
+	key, value, exact := strings.Cut(query.Get("label"), "=")
+	return func(s apiSummary) bool {
+		have, labelled := s.Labels[key]
+		return (!query.Has("name") || strings.EqualFold(query.Get("name"), s.Name)) &&
+			(!query.Has("context") || strings.EqualFold(query.Get("context"), s.Context)) &&
+			(!query.Has("state") || query.Get("state") == s.State) &&
+			(!query.Has("tag") || slices.Contains(s.Tags, query.Get("tag"))) &&
+			(!query.Has("label") || labelled && (!exact || have == value))
+	}, nil
 }
 
 // asYAML is the table of what has none.

@@ -62,7 +62,7 @@ func newApply(e env) *cobra.Command {
 		}
 		ctx, stop := untilSignal(c.Context(), e)
 		defer stop()
-		if flags.prune && !*yes && !*dryRun {
+		if flags.prune && !*yes && !dryRun.only {
 			if err := cl.mayPrune(ctx, e, flags); err != nil {
 				return err
 			}
@@ -97,7 +97,7 @@ func newDiff(e env) *cobra.Command {
 		}
 		ctx, stop := untilSignal(c.Context(), e)
 		defer stop()
-		a, err := cl.apply(ctx, e, flags, true)
+		a, err := cl.apply(ctx, e, flags, writeFlags{only: true})
 		if err != nil {
 			return err
 		}
@@ -121,6 +121,7 @@ type applied struct {
 	DryRun  bool           `json:"dryRun"`
 	Results []applyResult  `json:"results"`
 	Counts  map[string]int `json:"counts"`
+	Edges   *edgesReached  `json:"edges"` // if not all of them serve it
 }
 
 // applyResult is what happened to one definition.
@@ -133,7 +134,7 @@ type applyResult struct {
 }
 
 // apply sends the bundle.
-func (c *remote) apply(ctx context.Context, e env, flags applyFlags, dryRun bool) (answer, error) {
+func (c *remote) apply(ctx context.Context, e env, flags applyFlags, how writeFlags) (answer, error) {
 	if flags.prune && flags.set == "" {
 		return answer{}, withCode(exitUsage, errors.New("--prune needs --set: only a named set knows what left it"))
 	}
@@ -151,7 +152,7 @@ func (c *remote) apply(ctx context.Context, e env, flags applyFlags, dryRun bool
 	if flags.force {
 		query.Set("force", "true")
 	}
-	a, err := c.do(ctx, dry(call{method: http.MethodPost, path: "/apply", query: query, body: bundle.text, contentType: "application/yaml"}, dryRun))
+	a, err := c.do(ctx, dry(call{method: http.MethodPost, path: "/apply", query: query, body: bundle.text, contentType: "application/yaml"}, how))
 	var refused *serverError
 	if errors.As(err, &refused) {
 		bundle.locate(refused)
@@ -166,7 +167,7 @@ func (c *remote) mayPrune(ctx context.Context, e env, flags applyFlags) error {
 			return withCode(exitUsage, errors.New("--prune with definitions from standard input needs --yes or --dry-run"))
 		}
 	}
-	a, err := c.apply(ctx, e, flags, true)
+	a, err := c.apply(ctx, e, flags, writeFlags{only: true})
 	if err != nil {
 		return err
 	}
@@ -191,6 +192,9 @@ func finishApply(e env, f *serverFlags, a answer) error {
 	}
 	if n := r.Counts["refused"]; n > 0 {
 		return withCode(exitFailed, fmt.Errorf("%d of %d definitions refused", n, len(r.Results)))
+	}
+	if a.status == http.StatusAccepted && r.Edges != nil {
+		return withCode(exitFailed, r.Edges)
 	}
 	return nil
 }

@@ -105,7 +105,7 @@ func newAsyncAPIExport(e env) *cobra.Command {
 func newAsyncAPIImport(e env) *cobra.Command {
 	var o asyncapi.ImportOptions
 	var server *serverFlags
-	var dryRun *bool
+	var dryRun *writeFlags
 	var local bool
 	var version, base, output string
 	c := &cobra.Command{

@@ -37,14 +37,14 @@ func verbatim(w io.Writer, a answer) error {
 }
 
 // importAsyncAPI has the server create an API from a document: a file that is sent, or a URL that the server fetches.
-func importAsyncAPI(c *cobra.Command, e env, f *serverFlags, name string, query url.Values, dryRun bool) error {
+func importAsyncAPI(c *cobra.Command, e env, f *serverFlags, name string, query url.Values, how writeFlags) error {
 	r := call{method: http.MethodPost, path: "/import/asyncapi", query: query}
 	if strings.HasPrefix(name, "http://") || strings.HasPrefix(name, "https://") {
 		query.Set("url", name)
 	} else if err := r.attach(e, name); err != nil {
 		return err
 	}
-	return ask(c, e, f, dry(r, dryRun), showImport(r.source))
+	return ask(c, e, f, dry(r, how), showImport(r.source))
 }
 
 // newAsyncAPIUpdate makes the topics of an API on the server those of a document.

@@ -56,7 +56,7 @@ func startSluiceWithOps(ctx context.Context, c *load.Cell, cpu int, environ ...s
 		return "", nil, errors.Join(err, os.RemoveAll(dir))
 	}
 	edge, ops := fmt.Sprintf("127.0.0.1:%d", ports[0]), fmt.Sprintf("127.0.0.1:%d", ports[1])
-	cmd := exec.CommandContext(ctx, self, "serve", "--apis", dir, "--data", filepath.Join(dir, "data"), "--http", edge, "--https", "", "--ops", ops, "--log-level", "error")
+	cmd := exec.CommandContext(ctx, self, "serve", "--apis", dir, "--data", filepath.Join(dir, "data"), "--http", edge, "--https", "", "--control", "", "--ops", ops, "--log-level", "error")
 	cmd.Env = append(append(os.Environ(), "SLUICE_EDGE_DRAIN_DELAY=0s", "SLUICE_FANOUT_DRAIN_OVER=0s"), environ...)
 	c.URL, c.Publish = "http://"+edge+"/bench/1.0.0/t/0", nil
 	stop, err = startServer(ctx, c, cmd, cpu, "http://"+ops+"/readyz", dir)

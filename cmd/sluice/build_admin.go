@@ -12,6 +12,7 @@ import (
 
 	"sluice/config"
 	"sluice/config/admin"
+	"sluice/config/catalog"
 	"sluice/internal/auth"
 	"sluice/internal/broker"
 	"sluice/internal/obs"
@@ -22,11 +23,16 @@ import (
 // firstPasswordFile, in the data folder, keeps a password that was made up until it is changed.
 const firstPasswordFile = "first-admin-password"
 
-// buildAdmin opens the control listener: the management API over the catalog that the broker keeps. Definitions that come from a folder
-// are managed there, so that without a catalog in the broker there is no listener.
+// buildAdmin opens the control listener: the management API over the catalog that the broker keeps, or read-only over definitions of
+// this process's own.
 func (p *process) buildAdmin(ctx context.Context, e env) error {
-	if !p.cfg.Has(config.RoleControl) || p.cfg.Control.Addr == "" || p.manager == nil {
+	if !p.cfg.Has(config.RoleControl) || p.cfg.Control.Addr == "" {
 		return nil
+	}
+	shown := p.manager
+	if shown == nil {
+		shown = catalog.NewReadOnly(p.store, catalogOptions(p.cfg, p.guard), p.notHere())
+		p.start("catalog", shown.Run)
 	}
 	password, err := firstPassword(p.cfg.Control.AdminPasswordFile)
 	if err != nil {
@@ -44,7 +50,7 @@ func (p *process) buildAdmin(ctx context.Context, e env) error {
 		return withCode(exitInvalid, err)
 	}
 	roster := presence.NewRoster(p.broker.Bus(), p.log)
-	server, err := admin.New(admin.Deps{Accounts: accounts, Catalog: p.manager, Nodes: nodes{roster, p}, Options: catalogOptions(p.cfg, p.guard), Guard: p.guard,
+	server, err := admin.New(admin.Deps{Accounts: accounts, Catalog: shown, Nodes: nodes{roster, p}, Options: catalogOptions(p.cfg, p.guard), Guard: p.guard, NoImport: !p.cfg.Control.ImportURL,
 		Build: version.Read(), Logger: p.log})
 	if err != nil {
 		return withCode(exitFailed, err)
@@ -71,6 +77,15 @@ func (p *process) buildAdmin(ctx context.Context, e env) error {
 		}
 	})
 	return nil
+}
+
+// notHere tells where definitions that come from files are changed.
+func (p *process) notHere() string {
+	if p.cfg.Catalog.APIs == "" {
+		return "The definitions are the demo's and cannot be changed; 'sluice serve' without --apis has a catalog that can."
+	}
+	return "The definitions come from folder " + p.cfg.Catalog.APIs + " of the server: change the files there and send SIGHUP. " +
+		"Without catalog.apis (--apis) the server keeps a catalog that can be changed here."
 }
 
 // firstPassword reads the first line of a file; "" without a file.

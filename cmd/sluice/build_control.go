@@ -20,7 +20,7 @@ func (p *process) buildControl(ctx context.Context) error {
 	k := &streamKeeper{p: p}
 	p.health.Ready("streams", k.health)
 	if p.broker.Link().Up {
-		err := k.round(ctx, streamSpecs(p.store.Snapshot()))
+		_, err := k.round(ctx, streamSpecs(p.store.Snapshot()), nil)
 		switch {
 		case errors.Is(err, broker.ErrUnfit):
 			return withCode(exitInvalid, err)
@@ -29,6 +29,9 @@ func (p *process) buildControl(ctx context.Context) error {
 		}
 	}
 	p.start("streams", k.run)
+	if p.manager != nil {
+		p.start("purge", p.newPurger().run)
+	}
 	return nil
 }
 

@@ -184,6 +184,13 @@ func (c *remote) do(ctx context.Context, r call) (answer, error) {
 	if resp.StatusCode/100 != 2 {
 		return answer{}, withCode(exitFailed, newServerError(resp, body, r.source))
 	}
+	if resp.StatusCode == http.StatusAccepted && r.path != "/apply" { // that one tells what it did beside it
+		reached := &edgesReached{}
+		if err := json.Unmarshal(body, reached); err != nil {
+			return answer{}, withCode(exitFailed, fmt.Errorf("the server's answer is not understood: %w", err))
+		}
+		return answer{}, withCode(exitFailed, reached)
+	}
 	return answer{status: resp.StatusCode, etag: resp.Header.Get("ETag"), body: body}, nil
 }
 

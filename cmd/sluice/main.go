@@ -96,7 +96,7 @@ func newRoot(e env) *cobra.Command {
 	root.AddCommand(
 		newServe(e), newDemo(e), newFeed(e), newTail(e), newTop(e), newFeeds(e), newBench(e),
 		newAsyncAPI(e), newCheckConfig(e), newGenConfig(e), newNKeys(e), newHealthcheck(e), newVersion(e),
-		newLogin(e), newLogout(e), newWhoAmI(e), newGet(e), newDescribe(e), newHistory(e), newCreate(e), newApply(e), newDiff(e), newSet(e),
+		newLogin(e), newLogout(e), newWhoAmI(e), newGet(e), newDescribe(e), newHistory(e), newCreate(e), newApply(e), newDiff(e), newSet(e), newEdit(e), newStatus(e), newValidate(e), newSchema(e),
 		newDelete(e), newTopic(e), newRevision(e), newDeploy(e), newUndeploy(e), newImport(e), newExport(e),
 	)
 	root.AddCommand(newActions(e)...)

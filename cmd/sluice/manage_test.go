@@ -53,6 +53,11 @@ func TestManage(t *testing.T) {
 		t.Errorf("topic add says %q", out)
 	}
 	has(t, s.ok("topic", "list", id), "/ticks", "none", "/stream/ticks")
+	s.ok("topic", "set", id, "-f", s.file("topics.yaml", "- {name: /ticks, security: none, backend: /stream/ticks}\n- {name: /more}\n"))
+	has(t, s.ok("topic", "list", id), "/ticks", "/more")
+	notes := s.fails(exitFailed, "topics.yaml:2:", "topic", "set", id, "-f", s.file("topics.yaml", "\n- {name: more}\n"))
+	has(t, notes, "/name")
+	s.ok("topic", "delete", id, "/more")
 	s.fails(exitFailed, "/ticks", "topic", "add", id, "/ticks")
 	s.fails(exitFailed, "", "topic", "delete", id, "/nothing")
 
@@ -65,6 +70,8 @@ func TestManage(t *testing.T) {
 	s.fails(exitUsage, "is not FIELD=VALUE", "set", id, "endpoint")
 	s.fails(exitUsage, "is not a duration", "set", id, "client.retry=soon")
 	s.fails(exitFailed, "/spec/client/retry", "set", id, "client.retry=2h")
+
+	testEdit(t, s, id)
 
 	// Life.
 	has(t, s.ok("describe", "api", id), "State", "CREATED", "publish", "Endpoint", upstream)
@@ -116,7 +123,7 @@ func TestManage(t *testing.T) {
 	// Deleting.
 	s.fails(exitFailed, "live", "delete", "api", id)
 	has(t, s.ok("delete", "api", "Imported@1.0.0", "ServerSentEvents@2.0.0"), "Imported@1.0.0 deleted", "ServerSentEvents@2.0.0 deleted")
-	notes := s.fails(exitFailed, "", "delete", "api", "a@1", "b@2")
+	notes = s.fails(exitFailed, "", "delete", "api", "a@1", "b@2")
 	has(t, notes, "a@1: ", "b@2: ")
 	s.ok("delete", "api", id, "--force")
 	status(t, edge+"/events/1.0.0/ticks", 404)

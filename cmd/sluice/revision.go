@@ -214,21 +214,21 @@ func newUndeploy(e env) *cobra.Command {
 }
 
 // changeGroups reads who serves what, changes it and writes it back if nobody else did meanwhile.
-func changeGroups(c *cobra.Command, e env, f *serverFlags, id string, dryRun bool, done string, edit func(map[string]int)) error {
+func changeGroups(c *cobra.Command, e env, f *serverFlags, id string, how writeFlags, done string, edit func(map[string]int)) error {
 	cl, err := f.client(e)
 	if err != nil {
 		return err
 	}
 	ctx, stop := untilSignal(c.Context(), e)
 	defer stop()
-	a, err := cl.regroup(ctx, id, dryRun, edit)
+	a, err := cl.regroup(ctx, id, how, edit)
 	if err != nil {
 		return err
 	}
 	return withCode(exitFailed, f.show(e.stdout, a, changed(done, id)))
 }
 
-func (c *remote) regroup(ctx context.Context, id string, dryRun bool, edit func(map[string]int)) (answer, error) {
+func (c *remote) regroup(ctx context.Context, id string, how writeFlags, edit func(map[string]int)) (answer, error) {
 	a, err := c.do(ctx, call{method: http.MethodGet, path: apiPath(id, "deployments")})
 	if err != nil {
 		return a, err
@@ -245,7 +245,7 @@ func (c *remote) regroup(ctx context.Context, id string, dryRun bool, edit func(
 	if err != nil {
 		return a, withCode(exitFailed, err)
 	}
-	return c.do(ctx, dry(call{method: http.MethodPut, path: apiPath(id, "deployments"), body: body, ifMatch: a.etag}, dryRun))
+	return c.do(ctx, dry(call{method: http.MethodPut, path: apiPath(id, "deployments"), body: body, ifMatch: a.etag}, how))
 }
 
 func sortedKeys[V any](m map[string]V) []string {

@@ -142,9 +142,10 @@ func startFeed(t *testing.T) string {
 
 // shell is somebody at a terminal: an environment of their own, verbs run by run.
 type shell struct {
-	t   *testing.T
-	env map[string]string
-	dir string
+	t       *testing.T
+	env     map[string]string
+	dir     string
+	environ []string // of what a verb starts; nil = the test's
 }
 
 func newShell(t *testing.T, server string) *shell {
@@ -158,7 +159,7 @@ func (s *shell) do(stdin string, args ...string) (code int, out, notes string) {
 	var stdout, stderr bytes.Buffer
 	ctx, cancel := context.WithTimeout(s.t.Context(), patience)
 	defer cancel()
-	code = run(ctx, args, env{stdin: strings.NewReader(stdin), stdout: &stdout, stderr: &stderr, signals: make(chan os.Signal),
+	code = run(ctx, args, env{stdin: strings.NewReader(stdin), stdout: &stdout, stderr: &stderr, signals: make(chan os.Signal), environ: s.environ,
 		lookup: func(name string) (string, bool) { v, ok := s.env[name]; return v, ok }})
 	return code, stdout.String(), stderr.String()
 }

@@ -50,7 +50,7 @@ func newSet(e env) *cobra.Command {
 }
 
 // set reads an API, changes fields of it and writes it back on the condition that it is still the one that was read.
-func (c *remote) set(ctx context.Context, id string, fields []string, dryRun bool) (answer, error) {
+func (c *remote) set(ctx context.Context, id string, fields []string, how writeFlags) (answer, error) {
 	definition, etag, err := c.get(ctx, id)
 	if err != nil {
 		return answer{}, err
@@ -64,17 +64,17 @@ func (c *remote) set(ctx context.Context, id string, fields []string, dryRun boo
 			return answer{}, withCode(exitUsage, fmt.Errorf("%s: %w", path, err))
 		}
 	}
-	return c.put(ctx, id, definition, etag, dryRun)
+	return c.put(ctx, id, definition, etag, how)
 }
 
 // put writes a definition in the place of the one with that ETag.
-func (c *remote) put(ctx context.Context, id string, definition *doc.Node, etag string, dryRun bool) (answer, error) {
+func (c *remote) put(ctx context.Context, id string, definition *doc.Node, etag string, how writeFlags) (answer, error) {
 	remove(definition, "status")
 	body, err := doc.WriteJSON(definition)
 	if err != nil {
 		return answer{}, withCode(exitFailed, err)
 	}
-	return c.do(ctx, dry(call{method: http.MethodPut, path: apiPath(id), body: body, ifMatch: etag}, dryRun))
+	return c.do(ctx, dry(call{method: http.MethodPut, path: apiPath(id), body: body, ifMatch: etag}, how))
 }
 
 // get reads an API's definition with its ETag.

@@ -49,6 +49,7 @@ func (k *streamKeeper) run(ctx context.Context) error {
 	var specs []broker.StreamSpec
 	var again <-chan time.Time
 	wait, due := leastPause, false
+	var good map[broker.StreamSpec]bool // made already, and nothing speaks against their being as they should; nil = all are looked at
 	for {
 		linked := k.p.broker.LinkChanged() // taken before the link is looked at
 		if !due || !k.p.broker.Link().Up {
@@ -59,10 +60,11 @@ func (k *streamKeeper) run(ctx context.Context) error {
 				}
 				specs, wait = streamSpecs(snap), leastPause
 			case <-linked:
-				wait = leastPause
+				good, wait = nil, leastPause
 			case <-deleted:
-				wait = leastPause
+				good, wait = nil, leastPause
 			case <-tick.C:
+				good = nil
 			case <-again:
 			case <-ctx.Done():
 				return ctx.Err()
@@ -71,7 +73,8 @@ func (k *streamKeeper) run(ctx context.Context) error {
 			continue
 		}
 		due, again = false, nil
-		if err := k.round(ctx, specs); err != nil && ctx.Err() == nil {
+		var err error
+		if good, err = k.round(ctx, specs, good); err != nil && ctx.Err() == nil {
 			k.p.log.Error("streams not as they should be", "error", err, "retry", wait)
 			again = time.After(wait)
 			wait = min(2*wait, mostPause)
@@ -79,24 +82,28 @@ func (k *streamKeeper) run(ctx context.Context) error {
 	}
 }
 
-// round tries all once and returns what failed, joined.
-func (k *streamKeeper) round(ctx context.Context, specs []broker.StreamSpec) error {
-	failed := map[string]string{}
+// round tries all once but those that are good, and returns those that are now, and what failed, joined.
+func (k *streamKeeper) round(ctx context.Context, specs []broker.StreamSpec, good map[broker.StreamSpec]bool) (map[broker.StreamSpec]bool, error) {
+	failed, made := map[string]string{}, map[broker.StreamSpec]bool{}
 	_, err := k.p.broker.Admin().Bucket(ctx, ownBucket, 1)
 	if err != nil {
 		failed["bucket "+ownBucket] = err.Error()
 	}
 	errs := []error{err}
 	for _, spec := range specs {
-		if err := k.p.broker.Admin().EnsureStream(ctx, spec); err != nil {
-			failed[spec.Name] = err.Error()
-			errs = append(errs, err)
+		if !good[spec] {
+			if err := k.p.broker.Admin().EnsureStream(ctx, spec); err != nil {
+				failed[spec.Name] = err.Error()
+				errs = append(errs, err)
+				continue
+			}
 		}
+		made[spec] = true
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.failed = failed
-	return errors.Join(errs...)
+	return made, errors.Join(errs...)
 }
 
 // health tells what could not be made. The rest works, so the node stays ready.

@@ -14,9 +14,9 @@ import (
 
 // newTopic lists and changes the topics of an API.
 func newTopic(e env) *cobra.Command {
-	c := &cobra.Command{Use: "topic", Short: "List, add and delete the topics of an API", Args: cobra.NoArgs,
+	c := &cobra.Command{Use: "topic", Short: "List, add, set and delete the topics of an API", Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error { return c.Help() }}
-	c.AddCommand(newTopicList(e), newTopicAdd(e), newTopicDelete(e))
+	c.AddCommand(newTopicList(e), newTopicAdd(e), newTopicSet(e), newTopicDelete(e))
 	return c
 }
 
@@ -98,6 +98,33 @@ func newTopicAdd(e env) *cobra.Command {
 		}
 		r := dry(call{method: http.MethodPost, path: apiPath(args[0], "topics"), body: body}, *dryRun)
 		return ask(c, e, f, r, changed(fmt.Sprintf("changed: topic %s added", args[1]), args[0]))
+	}
+	return c
+}
+
+// newTopicSet makes a list of topics all that an API has.
+func newTopicSet(e env) *cobra.Command {
+	var file string
+	c := &cobra.Command{Use: "set ID -f FILE|-", Short: "Make the topics of a file, a list as under spec.topics, all that an API has",
+		Example: "  sluice topic list market@1.0.0 -o yaml   shows them under items\n  sluice topic set market@1.0.0 -f topics.yaml --dry-run", Args: cobra.ExactArgs(1)}
+	f := addOutput(c)
+	dryRun := addDryRun(c)
+	c.ValidArgsFunction = completeIDs(e, f, 1)
+	c.Flags().StringVarP(&file, "file", "f", "", "file with the list, or - for standard input")
+	_ = c.MarkFlagRequired("file")
+	c.RunE = func(c *cobra.Command, args []string) error {
+		r := call{method: http.MethodPut, path: apiPath(args[0], "topics")}
+		if err := r.attach(e, file); err != nil {
+			return err
+		}
+		cl, err := f.client(e)
+		if err != nil {
+			return err
+		}
+		if r.ifMatch, err = cl.tag(c.Context(), args[0]); err != nil {
+			return err
+		}
+		return ask(c, e, f, dry(r, *dryRun), changed("changed: topics set", args[0]))
 	}
 	return c
 }

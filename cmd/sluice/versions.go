@@ -58,6 +58,7 @@ func newVersionDefault(e env) *cobra.Command {
 	f := addOutput(c)
 	c.Flags().BoolVar(&none, "none", false, "no version does")
 	c.Flags().BoolVar(&move, "move-clients", false, "end the streams that came by the old default, so that they come back to the new one")
+	how := addDryRun(c)
 	c.RunE = func(c *cobra.Command, args []string) error {
 		path := "/families/" + url.PathEscape(args[0])
 		if len(args) == 1 && !none {
@@ -77,7 +78,11 @@ func newVersionDefault(e env) *cobra.Command {
 		if err != nil {
 			return withCode(exitFailed, err)
 		}
-		return ask(c, e, f, call{method: http.MethodPut, path: path, body: body, ifMatch: "*"}, familyLine)
+		show := familyLine
+		if how.only {
+			show = changed("changed", args[0])
+		}
+		return ask(c, e, f, dry(call{method: http.MethodPut, path: path, body: body, ifMatch: "*"}, *how), show)
 	}
 	return c
 }

@@ -36,6 +36,9 @@ func (s *Server) ExportPublicAsyncAPI(c echo.Context, id ID, params ExportPublic
 }
 
 func (s *Server) asyncDocument(c echo.Context, a *catalog.API, format string, o asyncapi.ExportOptions) error {
+	for _, p := range s.options.Public {
+		o.Servers = append(o.Servers, asyncapi.Server{Group: p.Group, URL: p.URL})
+	}
 	d, err := asyncapi.Export(a, o)
 	if err != nil {
 		return err

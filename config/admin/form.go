@@ -73,8 +73,8 @@ func (s *Server) upload(c echo.Context, address string) (upload, error) {
 
 // fetch gets a file by its address.
 func (s *Server) fetch(c echo.Context, address string) ([]byte, error) {
-	if s.reach == nil {
-		return nil, &problem.Error{Kind: problem.Forbidden, Detail: "Documents are not fetched here."}
+	if s.reach == nil || s.noImport {
+		return nil, &problem.Error{Kind: problem.Forbidden, Detail: "Documents are not fetched here (control.importURL); send the file."}
 	}
 	data, err := outbound.Fetch(c.Request().Context(), s.reach, address, maxImport)
 	if errors.Is(err, outbound.ErrTooLarge) {

@@ -32,6 +32,7 @@ type Server struct {
 	options  catalog.Options
 	reach    *outbound.Guard // nil = nothing is fetched
 	nodes    Nodes
+	noImport bool
 	build    version.Build
 	contract *contract
 	origins  *http.CrossOriginProtection
@@ -54,9 +55,11 @@ type Deps struct {
 	// Nodes are the other nodes; nil = none are heard.
 	Nodes Nodes
 	// Guard says which addresses a document may be fetched from; nil = none.
-	Guard  *outbound.Guard
-	Build  version.Build
-	Logger *slog.Logger
+	Guard *outbound.Guard
+	// NoImport forbids imports from addresses, whatever Guard says.
+	NoImport bool
+	Build    version.Build
+	Logger   *slog.Logger
 }
 
 // New reads the contract and makes the routes. It starts and opens nothing.
@@ -74,7 +77,7 @@ func New(d Deps) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{log: d.Logger, accounts: d.Accounts, catalog: d.Catalog, options: d.Options, reach: d.Guard, nodes: d.Nodes, build: d.Build, contract: c, page: c.page(), origins: http.NewCrossOriginProtection(),
+	s := &Server{log: d.Logger, accounts: d.Accounts, catalog: d.Catalog, options: d.Options, reach: d.Guard, noImport: d.NoImport, nodes: d.Nodes, build: d.Build, contract: c, page: c.page(), origins: http.NewCrossOriginProtection(),
 		ending: make(chan struct{}), probing: make(chan struct{}, probesAtOnce)}
 	s.front = s.newFront()
 	return s, nil

@@ -42,6 +42,9 @@ type decide func(p *plan) error
 
 // change makes one change: it decides on what this node has seen, writes compare-and-set, and decides anew if that was not the newest.
 func (m *Manager) change(ctx context.Context, w Write, f decide) (Result, error) {
+	if m.fixed != nil {
+		return Result{}, m.writable()
+	}
 	if len(w.Comment) > 4*maxComment || len([]rune(w.Comment)) > maxComment {
 		return Result{}, &problem.Error{Kind: InvalidValue, Detail: fmt.Sprintf("comment must be at most %d characters", maxComment)}
 	}
@@ -246,6 +249,8 @@ func (m *Manager) writable() error {
 	m.mu.RLock()
 	defer m.mu.RUnlock()
 	switch {
+	case m.fixed != nil:
+		return &problem.Error{Kind: ReadOnly, Detail: m.why}
 	case m.suspect != "":
 		return unavailable("The store lost APIs that nobody deleted; nothing can be changed until it is restored.", errors.New(m.suspect))
 	case !m.loaded:

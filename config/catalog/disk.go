@@ -21,6 +21,7 @@ import (
 const (
 	copyFile     = "last-good.json.gz"
 	maxCopyBytes = 1 << 30
+	copyShare    = 50 // writing it takes at most one part of so many of the time
 )
 
 // lastGood is what the file holds: the sum is of Entries' bytes.
@@ -109,8 +110,8 @@ func readCopy(dir string) ([]broker.Entry, error) {
 	return out, nil
 }
 
-// keepCopies shows the last good copy if the broker takes long to answer, then writes it a while after each change, and once more when
-// ctx ends.
+// keepCopies shows the last good copy if the broker takes long to answer, then writes it a while after each change, longer if that takes
+// long, and once more when ctx ends.
 func (m *Manager) keepCopies(ctx context.Context) {
 	if m.opt.Dir == "" {
 		return
@@ -119,12 +120,18 @@ func (m *Manager) keepCopies(ctx context.Context) {
 	defer late.Stop()
 	tick := time.NewTicker(diskEvery)
 	defer tick.Stop()
+	var next time.Time
 	for {
 		select {
 		case <-late.C:
 			m.showCopy()
 		case <-tick.C:
+			began := time.Now()
+			if began.Before(next) {
+				continue
+			}
 			m.saveCopy()
+			next = time.Now().Add(copyShare * time.Since(began))
 		case <-ctx.Done():
 			m.saveCopy()
 			return

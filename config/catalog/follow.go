@@ -26,6 +26,9 @@ const (
 // Run follows the bucket until ctx ends. It opens it again whenever the watch ends, and once a minute compares all it knows with what
 // is there. Call once.
 func (m *Manager) Run(ctx context.Context) error {
+	if m.fixed != nil {
+		return m.followStore(ctx)
+	}
 	saved := make(chan struct{})
 	keep, stop := context.WithCancel(context.WithoutCancel(ctx))
 	go func() { // owned by Run, which waits below
@@ -154,6 +157,7 @@ func (m *Manager) replace(bucket broker.Bucket, all []broker.Entry) error {
 	}
 	m.bucket, m.suspect, m.why = bucket, "", ""
 	if old := m.seen; !next.behind(old) {
+		next.since(old)
 		m.seen = next
 		if next.rev > old.rev {
 			m.forgetRecent(old)
@@ -177,13 +181,17 @@ func (m *Manager) apply(entries []broker.Entry) {
 
 // rebuild shows what was seen to all readers, and tells those who wait for their own change. m.mu is held.
 func (m *Manager) rebuild() {
+	made := map[string]*record{}
 	for _, v := range m.views {
-		v.rebuild(m.seen, m.opt.Options, m.refuse)
+		v.rebuild(m.seen, m.opt.Options, made, m.refuse)
 	}
 	m.list = nil
-	for _, e := range m.seen.apis {
-		m.told(e.Request)
+	for token := range m.seen.dirty {
+		if e := m.seen.apis[token]; e != nil {
+			m.told(e.Request)
+		}
 	}
+	m.seen.dirty = map[string]bool{}
 	m.told(m.seen.gate.Request)
 	close(m.moved)
 	m.moved = make(chan struct{})

@@ -30,6 +30,7 @@ const (
 	RevisionLimit        problem.Kind = "revision-limit"         // 409
 	MappingDiffers       problem.Kind = "mapping-differs"        // 409
 	ChangedElsewhere     problem.Kind = "changed-elsewhere"      // 409, with a *ChangedError
+	ReadOnly             problem.Kind = "read-only"              // 409: definitions come from elsewhere, see NewReadOnly
 )
 
 // ChangedError says how an API was edited since it was applied last; it is the cause within a problem of kind ChangedElsewhere.

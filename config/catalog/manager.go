@@ -53,6 +53,7 @@ type Manager struct {
 	opt   ManagerOptions
 	log   *slog.Logger
 	now   func() time.Time
+	fixed Store // what a read-only Manager shows; nil = the bucket
 
 	writing chan struct{} // a place for each change that this node makes at once
 	gating  chan struct{} // capacity 1: one change through the gate at a time
@@ -79,7 +80,7 @@ var _ Store = (*Manager)(nil)
 // NewManager returns a Manager that knows what an earlier life of the node left in opt.Dir and shows nothing yet. It starts nothing:
 // see Run.
 func NewManager(opt ManagerOptions) *Manager {
-	m := &Manager{opt: opt, log: opt.Logger, now: opt.Now, seen: newSeen(), views: map[string]*view{}, moved: make(chan struct{}),
+	m := &Manager{opt: opt, log: opt.Logger, now: opt.Now, seen: newSeen(opt.Public), views: map[string]*view{}, moved: make(chan struct{}),
 		waiting: map[string]chan struct{}{}, refused: map[string]uint64{}, gone: map[string]Face{}, writing: make(chan struct{}, mostWrites), gating: make(chan struct{}, 1)}
 	if m.log == nil {
 		m.log = slog.New(slog.DiscardHandler)
@@ -106,6 +107,9 @@ func (m *Manager) Group(name string) Store {
 	v := m.views[name]
 	if v == nil {
 		v = &view{group: name}
+		if m.fixed != nil {
+			v.show(m.fixed.Snapshot())
+		}
 		m.views[name] = v
 	}
 	return v

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"sluice/config"
 	"sluice/internal/broker"
 )
 
@@ -16,10 +17,12 @@ type seen struct {
 	entries map[string]broker.Entry
 	apis    map[string]*entryAPI // by token
 	gate    gate
+	public  []config.PublicURL // Options.Public
+	dirty   map[string]bool    // tokens of APIs that changed since the views were made
 }
 
-func newSeen() *seen {
-	return &seen{entries: map[string]broker.Entry{}, apis: map[string]*entryAPI{}}
+func newSeen(public []config.PublicURL) *seen {
+	return &seen{entries: map[string]broker.Entry{}, apis: map[string]*entryAPI{}, public: public, dirty: map[string]bool{}}
 }
 
 // at is the revision of a key, of its delete marker too; 0 = there never was any.
@@ -43,32 +46,36 @@ func (s *seen) take(entries []broker.Entry, bad func(key string, err error)) {
 			s.gate = g
 		case strings.HasPrefix(e.Key, apiPrefix):
 			token := strings.TrimPrefix(e.Key, apiPrefix)
+			s.dirty[token] = true
 			if e.Deleted {
 				delete(s.apis, token)
 				continue
 			}
-			read, err := readEntry(e)
+			read, err := readEntry(e, s.public)
 			if err != nil {
 				bad(e.Key, err)
 				continue
 			}
 			s.apis[token] = read
+		case strings.HasPrefix(e.Key, revPrefix): // a record that lacked it can be served now
+			token, _, _ := strings.Cut(strings.TrimPrefix(e.Key, revPrefix), ".")
+			s.dirty[token] = true
 		}
 	}
 }
 
-func readEntry(e broker.Entry) (*entryAPI, error) {
+func readEntry(e broker.Entry, public []config.PublicURL) (*entryAPI, error) {
 	st, api, err := parseStored(e.Value)
 	if err != nil {
 		return nil, err
 	}
-	return newEntry(st, api, e.Revision)
+	return newEntry(st, api, e.Revision, public)
 }
 
 // from makes a new seen of a complete list of entries. Records that old has at the same revision are shared, those that cannot be read
 // are as in old.
 func seenFrom(entries []broker.Entry, old *seen, bad func(key string, err error)) *seen {
-	s := newSeen()
+	s := newSeen(old.public)
 	var news []broker.Entry
 	for _, e := range entries {
 		token, isAPI := strings.CutPrefix(e.Key, apiPrefix)
@@ -84,6 +91,21 @@ func seenFrom(entries []broker.Entry, old *seen, bad func(key string, err error)
 	}
 	s.take(news, bad)
 	return s
+}
+
+// since marks what s has otherwise than old, whose changes that no view shows yet it takes over.
+func (s *seen) since(old *seen) {
+	s.dirty = old.dirty
+	for token, e := range s.apis {
+		if old.apis[token] != e {
+			s.dirty[token] = true
+		}
+	}
+	for token := range old.apis {
+		if s.apis[token] == nil {
+			s.dirty[token] = true
+		}
+	}
 }
 
 // lost names an API that old has and s does not, although nobody deleted it: the bucket was wiped, or made anew. "" = none.

@@ -4,9 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
-	"maps"
 	"slices"
-	"strings"
 )
 
 var errRevisionMissing = errors.New("revision is missing")
@@ -16,33 +14,42 @@ type view struct {
 	board
 	group string
 	cache map[string]cached // by token; guarded by the Manager's mutex, as all below
+	again map[string]bool   // tokens that could not be made; tried anew each time
 	made  bool              // a snapshot was shown
 }
 
 // cached is what one version of a record came to.
 type cached struct {
-	rev uint64
-	rec *record // nil = not served here
+	rev   uint64
+	key   string  // apiKey
+	rec   *record // nil = not served here
+	keeps bool    // stored.KeepsClients
 }
 
 // finder reads a revision's definition.
 type finder func(n int) (*API, error)
 
-// servedAPI is what a group serves of an API: the deployed revision, with what the record says of all of them. With group "" it is the
-// newest deployed revision and what topics only others have, because ingest reads for all groups. nil = nothing is deployed there.
-func servedAPI(st *stored, working *API, find finder, group string, opt Options) (*API, error) {
+// serves are the revisions that a group serves, "" = all groups, the newest first.
+func (st *stored) serves(group string) []int {
 	var numbers []int
 	for g, n := range st.Deployments {
 		if group == "" || g == group {
 			numbers = append(numbers, n)
 		}
 	}
+	slices.SortFunc(numbers, func(a, b int) int { return cmp.Compare(b, a) })
+	return slices.Compact(numbers)
+}
+
+// servedAPI is what a group serves of an API: the deployed revision, with what the record says of all of them. With group "" it is the
+// newest deployed revision and what topics only others have, because ingest reads for all groups. nil = nothing is deployed there.
+func servedAPI(st *stored, working *API, find finder, group string, opt Options) (*API, error) {
+	numbers := st.serves(group)
 	if len(numbers) == 0 {
 		return nil, nil
 	}
-	slices.SortFunc(numbers, func(a, b int) int { return cmp.Compare(b, a) })
 	var api *API
-	for _, n := range slices.Compact(numbers) {
+	for _, n := range numbers {
 		next, err := find(n)
 		if err != nil {
 			return nil, fmt.Errorf("revision %d: %w", n, err)
@@ -63,75 +70,82 @@ func servedAPI(st *stored, working *API, find finder, group string, opt Options)
 	return api, nil
 }
 
-// rebuild shows what s says to the readers of the view, if it is something else than they saw. What cannot be read stays as it was and
-// is told to bad.
-func (v *view) rebuild(s *seen, opt Options, bad func(key string, err error)) {
-	old := v.Snapshot()
-	next := &Snapshot{revision: old.revision + 1, records: map[string]*record{}, absent: map[string]EndReason{}, keeps: map[string]bool{}}
-	cache := make(map[string]cached, len(s.apis))
-	for token, e := range s.apis {
-		c, known := v.cache[token]
-		if !known || c.rev != e.rec.Rev {
-			c = v.compile(s, token, e, opt, c, bad)
+// rebuild shows what s says to the readers of the view, if it is something else than they saw. It looks at what s says has changed, and
+// shares all else with the snapshot before. made has the records that other views made of the same revisions. What cannot be read stays
+// as it was and is told to bad.
+func (v *view) rebuild(s *seen, opt Options, made map[string]*record, bad func(key string, err error)) {
+	if v.cache == nil {
+		v.cache, v.again = map[string]cached{}, map[string]bool{}
+		for token := range s.apis {
+			v.again[token] = true // all of a view that is new
 		}
-		cache[token] = c
-		key := apiKey(e.rec.API.Name(), e.rec.API.Version())
-		if e.KeepsClients {
-			next.keeps[key] = true
-		}
-		if c.rec == nil {
-			next.absent[key] = EndUndeployed
+	}
+	tokens := v.again
+	v.again = map[string]bool{}
+	for token := range s.dirty {
+		tokens[token] = true
+	}
+	n := newSuccessor(v.Snapshot(), len(tokens))
+	for token := range tokens {
+		before, known := v.cache[token]
+		e := s.apis[token]
+		if e == nil {
+			if known {
+				n.remove(before)
+			}
+			delete(v.cache, token)
 			continue
 		}
-		rec := c.rec
-		if before := old.records[key]; before != nil && before.sum == rec.sum {
-			rec = before
+		if known && before.rev == e.rec.Rev {
+			continue
 		}
-		next.put(rec)
+		c := v.compile(s, token, e, opt, before, made, bad)
+		if c.rev != e.rec.Rev {
+			v.again[token] = true
+			if !known {
+				continue
+			}
+		}
+		n.replace(before, c)
+		v.cache[token] = c
 	}
-	v.cache = cache
-	next.route(s)
-	if v.made && Compare(old, next).Empty() && maps.Equal(old.absent, next.absent) && maps.Equal(old.keeps, next.keeps) {
+	if v.made && !n.changed {
 		return
 	}
 	v.made = true
-	v.show(next)
+	v.show(n.snapshot(s))
 }
 
 // compile makes a record ready to serve. On error the one before stays.
-func (v *view) compile(s *seen, token string, e *entryAPI, opt Options, before cached, bad func(key string, err error)) cached {
+func (v *view) compile(s *seen, token string, e *entryAPI, opt Options, before cached, made map[string]*record, bad func(key string, err error)) cached {
 	find := func(n int) (*API, error) {
 		_, api, err := s.definition(token, &e.stored, n)
 		return api, err
 	}
+	c := cached{rev: e.rec.Rev, key: apiKey(e.rec.API.Name(), e.rec.API.Version()), keeps: e.KeepsClients}
+	numbers := e.serves(v.group)
+	if len(numbers) == 0 {
+		return c
+	}
+	same := fmt.Sprint(token, numbers)
+	if c.rec = made[same]; c.rec != nil {
+		return c
+	}
 	api, err := servedAPI(&e.stored, e.rec.API, find, v.group, opt)
+	if err == nil {
+		c.rec, err = compile(api)
+	}
 	if err != nil {
 		bad(apiPrefix+token, err)
 		return before
 	}
-	c := cached{rev: e.rec.Rev}
-	if api == nil {
-		return c
-	}
-	if c.rec, err = compile(api); err != nil {
-		bad(apiPrefix+token, err)
-		return before
-	}
+	made[same] = c.rec
 	return c
 }
 
-// put adds a record without its routes.
-func (s *Snapshot) put(rec *record) {
-	s.apis = append(s.apis, rec.api)
-	s.records[apiKey(rec.api.Name(), rec.api.Version())] = rec
-}
-
-// route sorts the APIs and adds their base paths. Of two default versions, seen in the middle of a change, the one that was written
-// last counts.
+// route adds the base paths of all APIs. Of two default versions, seen in the middle of a change, the one that was written last counts.
 func (s *Snapshot) route(from *seen) {
-	slices.SortFunc(s.apis, func(a, b *API) int {
-		return cmp.Or(strings.Compare(a.Name(), b.Name()), strings.Compare(a.Version(), b.Version()))
-	})
+	s.bases = baseNode{}
 	byDefault := map[string]uint64{}
 	revOf := func(a *API) uint64 {
 		if e := from.apis[apiToken(a.Name(), a.Version())]; e != nil {

@@ -90,6 +90,7 @@ var managed = map[Kind]entry{
 	"revision-limit":         {status: 409, title: "Too many revisions"},
 	"mapping-differs":        {status: 409, title: "Mapping differs"},
 	"changed-elsewhere":      {status: 409, title: "Changed elsewhere"},
+	"read-only":              {status: 409, title: "Catalog is read-only"},
 
 	"import-fetch-failed": {status: 502, title: "Document not fetched"},
 }
