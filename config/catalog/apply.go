@@ -24,7 +24,7 @@ func (m *Manager) Apply(ctx context.Context, w Write, opt ApplyOptions, sources 
 	case opt.Set != "" && !isLabel(opt.Set):
 		return nil, &problem.Error{Kind: InvalidValue, Detail: "set must be at most 63 letters, digits, dots, underscores, slashes or dashes."}
 	}
-	bundle, err := m.bundle(opt, sources)
+	bundle, err := m.bundle(w, opt, sources)
 	if err != nil {
 		return nil, err
 	}
@@ -41,7 +41,7 @@ func (m *Manager) Apply(ctx context.Context, w Write, opt ApplyOptions, sources 
 }
 
 // bundle reads and judges all definitions together.
-func (m *Manager) bundle(opt ApplyOptions, sources []Source) ([]input, error) {
+func (m *Manager) bundle(w Write, opt ApplyOptions, sources []Source) ([]input, error) {
 	var bundle []input
 	var defs []definition
 	for _, src := range sources {
@@ -63,7 +63,7 @@ func (m *Manager) bundle(opt ApplyOptions, sources []Source) ([]input, error) {
 		if probe.Spec.Topics == nil {
 			probe.Spec.Topics = []Topic{anyTopic()}
 		}
-		if _, err := m.examine(definition{&probe, in.doc}, in.unread); err != nil {
+		if _, err := m.examine(definition{&probe, in.doc}, in.unread, w.Plans); err != nil {
 			return nil, err
 		}
 		defs = append(defs, definition{&probe, in.doc})

@@ -25,6 +25,10 @@ type Write struct {
 	DryRun bool
 	// Comment is kept in the history, at most 500 characters.
 	Comment string
+	// Cascade lets Delete take the subscriptions of the API with it.
+	Cascade bool
+	// Plans are names of plans that count as there beside those that are: those of the same bundle.
+	Plans []string
 }
 
 // Result is what a change came to, or with Write.DryRun would.
