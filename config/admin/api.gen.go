@@ -1096,10 +1096,10 @@ type PlanMetadata struct {
 // PlanSpec defines model for PlanSpec.
 type PlanSpec struct {
 	// Connections seats of all edges together; 0 = no limit
-	Connections Connections `json:"connections,omitempty"`
+	Connections Connections `json:"connections"`
 
 	// Enforce `false` only counts
-	Enforce bool `json:"enforce,omitempty"`
+	Enforce bool `json:"enforce"`
 
 	// MaxDuration of one stream; 0 = no limit
 	MaxDuration time.Duration `json:"maxDuration,omitempty"`
@@ -1108,10 +1108,10 @@ type PlanSpec struct {
 	OnQuotaEnd access.QuotaEnd `json:"onQuotaEnd,omitempty"`
 
 	// Quota how many events one subscription gets in a window
-	Quota Quota `json:"quota,omitempty"`
+	Quota Quota `json:"quota"`
 
 	// Rate shapes each connection: what is more waits
-	Rate Rate `json:"rate,omitempty"`
+	Rate Rate `json:"rate"`
 
 	// RequiresApproval new subscriptions wait for a publisher
 	RequiresApproval bool `json:"requiresApproval,omitempty"`
