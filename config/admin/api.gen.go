@@ -1014,6 +1014,15 @@ type NewRevocation struct {
 	Value string `json:"value,omitempty"`
 }
 
+// NewTicket defines model for NewTicket.
+type NewTicket struct {
+	// Application id or name of the application that reads; left out = an API is tried out, or the only one that has subscribed
+	Application string `json:"application,omitempty"`
+
+	// Topic name of a topic or a concrete path below the API
+	Topic string `json:"topic"`
+}
+
 // NewUser defines model for NewUser.
 type NewUser struct {
 	// Name 1 to 63 of [a-z0-9_-], a letter or digit first
@@ -1393,6 +1402,14 @@ type SubscriptionStatus struct {
 
 	// Owner of the application
 	Owner string `json:"owner,omitempty"`
+}
+
+// TicketMade defines model for TicketMade.
+type TicketMade struct {
+	Expires time.Time `json:"expires"`
+
+	// Ticket shown once
+	Ticket string `json:"ticket"`
 }
 
 // Topic Topic is a declared subscribe-only channel of an API: exact (/ticks), template (/ticks/{symbol}) or wildcard (/*).
@@ -2051,6 +2068,9 @@ type ChangeStateJSONRequestBody = StateChange
 // CreateRevisionJSONRequestBody defines body for CreateRevision for application/json ContentType.
 type CreateRevisionJSONRequestBody = NewRevision
 
+// CreateTicketJSONRequestBody defines body for CreateTicket for application/json ContentType.
+type CreateTicketJSONRequestBody = NewTicket
+
 // AddTopicJSONRequestBody defines body for AddTopic for application/json ContentType.
 type AddTopicJSONRequestBody = Topic
 
@@ -2489,6 +2509,9 @@ type ServerInterface interface {
 	// RestoreRevision Copy a revision into the working copy
 	// (POST /api/v1/apis/{id}/revisions/{n}/restore)
 	RestoreRevision(ctx echo.Context, id ID, n N, params RestoreRevisionParams) error
+	// CreateTicket Make a ticket: `?ticket=` opens one stream within 30 seconds
+	// (POST /api/v1/apis/{id}/tickets)
+	CreateTicket(ctx echo.Context, id ID) error
 	// DeleteTopic Delete the topic named
 	// (DELETE /api/v1/apis/{id}/topics)
 	DeleteTopic(ctx echo.Context, id ID, params DeleteTopicParams) error
@@ -3340,6 +3363,22 @@ func (w *ServerInterfaceWrapper) RestoreRevision(ctx echo.Context) error {
 
 	// Invoke the callback with all the unmarshaled arguments
 	err = w.Handler.RestoreRevision(ctx, id, n, params)
+	return err
+}
+
+// CreateTicket converts echo context to params.
+func (w *ServerInterfaceWrapper) CreateTicket(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "id" -------------
+	var id ID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", ctx.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter id: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.CreateTicket(ctx, id)
 	return err
 }
 
@@ -5002,6 +5041,7 @@ func RegisterHandlersWithOptions(router EchoRouter, si ServerInterface, options 
 	router.GET(options.BaseURL+"/api/v1/apis/:id/topics", wrapper.ListTopics, options.OperationMiddlewares["listTopics"]...)
 	router.POST(options.BaseURL+"/api/v1/apis/:id/topics", wrapper.AddTopic, options.OperationMiddlewares["addTopic"]...)
 	router.PUT(options.BaseURL+"/api/v1/apis/:id/topics", wrapper.SetTopics, options.OperationMiddlewares["setTopics"]...)
+	router.POST(options.BaseURL+"/api/v1/apis/:id/tickets", wrapper.CreateTicket, options.OperationMiddlewares["createTicket"]...)
 	router.GET(options.BaseURL+"/api/v1/apis/:id/lifecycle", wrapper.GetLifecycle, options.OperationMiddlewares["getLifecycle"]...)
 	router.POST(options.BaseURL+"/api/v1/apis/:id/lifecycle", wrapper.ChangeState, options.OperationMiddlewares["changeState"]...)
 	router.GET(options.BaseURL+"/api/v1/apis/:id/revisions", wrapper.ListRevisions, options.OperationMiddlewares["listRevisions"]...)

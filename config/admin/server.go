@@ -17,6 +17,7 @@ import (
 
 	"sluice/config/catalog"
 	"sluice/internal/access"
+	"sluice/internal/access/token"
 	"sluice/internal/auth"
 	"sluice/internal/outbound"
 	"sluice/internal/version"
@@ -31,6 +32,7 @@ type Server struct {
 	accounts *auth.Accounts
 	catalog  *catalog.Manager
 	access   *access.Store
+	tickets  *token.Tickets // nil = none are made
 	options  catalog.Options
 	reach    *outbound.Guard // nil = nothing is fetched
 	build    version.Build
@@ -49,6 +51,8 @@ type Deps struct {
 	Catalog  *catalog.Manager
 	// Access holds plans, applications, subscriptions and what else says who may read.
 	Access *access.Store
+	// Tickets sells what opens one stream; nil = none are made.
+	Tickets *token.Tickets
 	// Options are what definitions made from other documents are checked against.
 	Options catalog.Options
 	// Guard says which addresses a document may be fetched from; nil = none.
@@ -69,7 +73,7 @@ func New(d Deps) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{log: d.Logger, accounts: d.Accounts, catalog: d.Catalog, access: d.Access, options: d.Options, reach: d.Guard, build: d.Build, contract: c, page: c.page(), origins: http.NewCrossOriginProtection()}
+	s := &Server{log: d.Logger, accounts: d.Accounts, catalog: d.Catalog, access: d.Access, tickets: d.Tickets, options: d.Options, reach: d.Guard, build: d.Build, contract: c, page: c.page(), origins: http.NewCrossOriginProtection()}
 	s.front = s.newFront()
 	return s, nil
 }
