@@ -8,7 +8,7 @@ import (
 	"sluice/fanout"
 )
 
-// Times of the warden: streams whose definition is gone end within two seconds.
+// Times of the warden: streams whose definition is gone end within two seconds. Those that a new default version moves have moveOver.
 const (
 	cutOver     = time.Second // ends are spread over it
 	secondLook  = time.Second // joins that began before a change are caught by it
@@ -23,6 +23,7 @@ type verdict struct{ http, https fanout.Reason }
 // the others alone, until ctx ends.
 func (s *Server) warden(ctx context.Context) {
 	changes := s.catalog.Watch(ctx)
+	moving := moves{}
 	var again <-chan time.Time
 	for {
 		select {
@@ -32,19 +33,19 @@ func (s *Server) warden(ctx context.Context) {
 			if !open {
 				return
 			}
-			s.judge(snap)
+			s.judge(snap, moving, false)
 			again = time.After(secondLook)
 		case <-again:
 			again = nil
 			snap := s.catalog.Snapshot()
-			s.judge(snap)
+			s.judge(snap, moving, true)
 			s.closeGone(snap)
 		}
 	}
 }
 
-// judge ends what snap no longer allows.
-func (s *Server) judge(snap *catalog.Snapshot) {
+// judge ends what snap no longer allows. second tells that it does so again, for joins that began before.
+func (s *Server) judge(snap *catalog.Snapshot, moving moves, second bool) {
 	verdicts := map[*place]verdict{}
 	for _, p := range s.metas.inUse() {
 		v := judgePlace(snap, p)
@@ -52,27 +53,10 @@ func (s *Server) judge(snap *catalog.Snapshot) {
 			verdicts[p] = v
 		}
 	}
-	if len(verdicts) == 0 {
-		return
+	for over, places := range moving.due(verdicts, s.moveOver, time.Now(), second) {
+		s.cut(snap, places, over, true)
 	}
-	why := func(meta uint32) fanout.Reason {
-		p, f := s.metas.placeOf(meta)
-		v := verdicts[p]
-		if now := s.catalog.Snapshot(); now != snap && v != (verdict{}) {
-			v = judgePlace(now, p) // asked late: who joined after an API came back stays
-		}
-		if f&flagTLS != 0 {
-			return v.https
-		}
-		return v.http
-	}
-	for _, e := range s.engines() {
-		e.Cut(cutOver, why)
-	}
-	for p, v := range verdicts {
-		s.log.Info("streams.end", "api", p.key.feed.API, "topic", p.key.topic, "feed", p.key.feed.String(),
-			"http", string(v.http), "https", string(v.https))
-	}
+	s.cut(snap, verdicts, cutOver, false)
 }
 
 // closeGone closes the feeds that nobody may read any more, so that they do not

@@ -25,7 +25,7 @@ const firstLoad = 5 * time.Second
 // serves its own.
 func (p *process) openShared() {
 	p.manager = catalog.NewManager(catalog.ManagerOptions{
-		Options: catalogOptions(p.cfg, p.guard), Dir: filepath.Join(p.cfg.Data, "catalog"), Logger: p.log,
+		Options: catalogOptions(p.cfg, p.guard), Dir: filepath.Join(p.cfg.Data, "catalog"), MaxRevisions: p.cfg.Catalog.MaxRevisions, Logger: p.log,
 		Open: func(ctx context.Context) (broker.Bucket, error) {
 			if p.cfg.Has(config.RoleControl) {
 				return p.broker.Admin().Bucket(ctx, catalog.Bucket, catalog.BucketHistory)

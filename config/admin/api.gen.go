@@ -1170,7 +1170,10 @@ type PublicAPI struct {
 	Tags       []string      `json:"tags,omitempty"`
 	Topics     []PublicTopic `json:"topics"`
 	Transports []string      `json:"transports"`
-	Version    string        `json:"version"`
+
+	// Urls where clients reach it
+	Urls    []string `json:"urls,omitempty"`
+	Version string   `json:"version"`
 }
 
 // PublicAPIList defines model for PublicAPIList.
@@ -1331,8 +1334,10 @@ type Status struct {
 	UID       string    `json:"uid,omitempty"`
 	UpdatedAt time.Time `json:"updatedAt,omitempty"`
 	UpdatedBy string    `json:"updatedBy,omitempty"`
-	Urls      []string  `json:"urls,omitempty"`
-	Warnings  []Finding `json:"warnings,omitempty"`
+
+	// Urls where clients reach what is deployed, as edge.publicURLs say
+	Urls     []string  `json:"urls,omitempty"`
+	Warnings []Finding `json:"warnings,omitempty"`
 }
 
 // SubscriptionDefinition an application's right to read one version of an API by a plan; the resource `kind: Subscription`

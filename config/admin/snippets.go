@@ -38,7 +38,7 @@ func (s *Server) ListPublicTopics(c echo.Context, id ID) error {
 	if err != nil {
 		return err
 	}
-	topics := publicOf(s.served(r)).Topics
+	topics := s.publicOf(r).Topics
 	return answer(c, http.StatusOK, PublicTopicList{Items: topics, Total: len(topics)})
 }
 
