@@ -94,6 +94,30 @@ func (e ApplicationDefinitionKind) Valid() bool {
 	}
 }
 
+// Defines values for ApplyResultKind.
+const (
+	ApplyResultKindAPI          ApplyResultKind = "API"
+	ApplyResultKindApplication  ApplyResultKind = "Application"
+	ApplyResultKindPlan         ApplyResultKind = "Plan"
+	ApplyResultKindSubscription ApplyResultKind = "Subscription"
+)
+
+// Valid indicates whether the value is a known member of the ApplyResultKind enum.
+func (e ApplyResultKind) Valid() bool {
+	switch e {
+	case ApplyResultKindAPI:
+		return true
+	case ApplyResultKindApplication:
+		return true
+	case ApplyResultKindPlan:
+		return true
+	case ApplyResultKindSubscription:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for ApplyResultResult.
 const (
 	ApplyResultResultConfigured ApplyResultResult = "configured"
@@ -327,13 +351,13 @@ func (e SubscriptionDefinitionAPIVersion) Valid() bool {
 
 // Defines values for SubscriptionDefinitionKind.
 const (
-	Subscription SubscriptionDefinitionKind = "Subscription"
+	SubscriptionDefinitionKindSubscription SubscriptionDefinitionKind = "Subscription"
 )
 
 // Valid indicates whether the value is a known member of the SubscriptionDefinitionKind enum.
 func (e SubscriptionDefinitionKind) Valid() bool {
 	switch e {
-	case Subscription:
+	case SubscriptionDefinitionKindSubscription:
 		return true
 	default:
 		return false
@@ -574,6 +598,30 @@ func (e ExportPublicAsyncAPIParamsFormat) Valid() bool {
 	}
 }
 
+// Defines values for ExportAllParamsKinds.
+const (
+	ExportAllParamsKindsAPI          ExportAllParamsKinds = "API"
+	ExportAllParamsKindsApplication  ExportAllParamsKinds = "Application"
+	ExportAllParamsKindsPlan         ExportAllParamsKinds = "Plan"
+	ExportAllParamsKindsSubscription ExportAllParamsKinds = "Subscription"
+)
+
+// Valid indicates whether the value is a known member of the ExportAllParamsKinds enum.
+func (e ExportAllParamsKinds) Valid() bool {
+	switch e {
+	case ExportAllParamsKindsAPI:
+		return true
+	case ExportAllParamsKindsApplication:
+		return true
+	case ExportAllParamsKindsPlan:
+		return true
+	case ExportAllParamsKindsSubscription:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for ImportAsyncAPIParamsMode.
 const (
 	ImportAsyncAPIParamsModeLenient ImportAsyncAPIParamsMode = "lenient"
@@ -729,11 +777,17 @@ type ApplyResult struct {
 	// Impact what a change does to feeds and open streams
 	Impact Impact `json:"impact,omitempty"`
 
+	// Kind left out = API
+	Kind ApplyResultKind `json:"kind,omitempty"`
+
 	// Problem RFC 9457
 	Problem Problem           `json:"problem,omitempty"`
 	Result  ApplyResultResult `json:"result"`
 	Rev     int64             `json:"rev,omitempty"`
 }
+
+// ApplyResultKind left out = API
+type ApplyResultKind string
 
 // ApplyResultResult defines model for ApplyResult.Result.
 type ApplyResultResult string
@@ -1822,10 +1876,10 @@ type UpdateKeyParams struct {
 
 // ApplyParams defines parameters for Apply.
 type ApplyParams struct {
-	// Set name of the bundle; its APIs get the label `sluice/set`
+	// Set name of the bundle; its APIs and applications get the label `sluice/set`
 	Set string `form:"set,omitempty" json:"set,omitempty"`
 
-	// Prune delete APIs of the set that the bundle no longer has
+	// Prune delete APIs and applications of the set, and subscriptions of its applications, that the bundle no longer has
 	Prune bool `form:"prune,omitempty" json:"prune,omitempty"`
 
 	// Force overwrite what was edited elsewhere
@@ -1893,9 +1947,15 @@ type ListSnippetsParams struct {
 
 // ExportAllParams defines parameters for ExportAll.
 type ExportAllParams struct {
+	// Kinds which kinds, with commas between; left out = API
+	Kinds []ExportAllParamsKinds `form:"kinds,omitempty" json:"kinds,omitempty"`
+
 	// Label `key` or `key=value`
 	Label string `form:"label,omitempty" json:"label,omitempty"`
 }
+
+// ExportAllParamsKinds defines parameters for ExportAll.
+type ExportAllParamsKinds string
 
 // SetDefaultVersionParams defines parameters for SetDefaultVersion.
 type SetDefaultVersionParams struct {
@@ -2604,7 +2664,7 @@ type ServerInterface interface {
 	// ListPublicTopics The topics of an API, with where each is read
 	// (GET /api/v1/dev/apis/{id}/topics)
 	ListPublicTopics(ctx echo.Context, id ID) error
-	// ExportAll All APIs as one stream of YAML documents
+	// ExportAll All definitions as one stream of YAML documents
 	// (GET /api/v1/export)
 	ExportAll(ctx echo.Context, params ExportAllParams) error
 	// GetFamily The versions of a name and which is the default
@@ -4254,6 +4314,13 @@ func (w *ServerInterfaceWrapper) ExportAll(ctx echo.Context) error {
 
 	// Parameter object where we will unmarshal all parameters from the context
 	var params ExportAllParams
+	// ------------- Optional query parameter "kinds" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", false, false, "kinds", ctx.QueryParams(), &params.Kinds, runtime.BindQueryParameterOptions{Type: "array", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter kinds: %s", err))
+	}
+
 	// ------------- Optional query parameter "label" -------------
 
 	err = runtime.BindQueryParameterWithOptions("form", true, false, "label", ctx.QueryParams(), &params.Label, runtime.BindQueryParameterOptions{Type: "string", Format: ""})

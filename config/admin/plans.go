@@ -131,3 +131,12 @@ func (s *Server) DeletePlan(c echo.Context, name PlanName, params DeletePlanPara
 	}
 	return c.NoContent(http.StatusNoContent)
 }
+
+// planNames are the plans there are; nil while that is not known.
+func (s *Server) planNames() []string {
+	var out []string
+	for _, p := range s.access.Snapshot().Records().Plans {
+		out = append(out, p.Name)
+	}
+	return out
+}

@@ -37,7 +37,7 @@ type plan struct {
 	drops  bool   // the subscriptions to what has, or had, the name of the result go first
 	// carryFrom is the version whose subscribers get the result too; "" = none.
 	carryFrom string
-	req    string
+	req       string
 }
 
 // decide makes a plan; it reads p.seen and nothing else of the catalog.

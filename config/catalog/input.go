@@ -75,8 +75,8 @@ func (m *Manager) read(src Source) (input, error) {
 }
 
 // readAll decodes the definitions of a source. The error is about what could not be read at all.
-func (m *Manager) readAll(src Source) ([]input, error) {
-	defs, errs := decode(src)
+func (m *Manager) readAll(src Source, others ...string) ([]input, error) {
+	defs, errs := decode(src, others...)
 	for _, e := range errs {
 		if slices.Contains(decodeKinds, e.Type) {
 			return nil, asProblem(errs)

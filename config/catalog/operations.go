@@ -180,6 +180,8 @@ type ApplyOptions struct {
 	Prune bool
 	// Force overwrites what was edited elsewhere since the last Apply.
 	Force bool
+	// Others are kinds of definitions in the sources that somebody else applies.
+	Others []string
 }
 
 // Applied is what Apply did with one object.
