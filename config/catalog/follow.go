@@ -28,7 +28,7 @@ func (m *Manager) Run(ctx context.Context) error {
 }
 
 // replace takes all that the bucket holds in the place of what was known, unless that would take APIs away that nobody deleted.
-func (m *Manager) replace(bucket broker.Bucket, all []broker.Entry) error {
+func (m *Manager) replace(bucket broker.Bucket, _ uint64, all []broker.Entry) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	next := seenFrom(all, m.seen, m.refuse)

@@ -22,14 +22,17 @@ const (
 type Follower struct {
 	// Open opens the bucket, and makes it where this node may. Called until it succeeds, and again after each loss.
 	Open func(ctx context.Context) (Bucket, error)
-	// All is given all that the bucket holds, delete markers too. An error says that it is not believed; it is read again after a pause.
-	All func(b Bucket, all []Entry) error
+	// All is given all that the bucket holds, delete markers too, and Bucket.Newest as it was before that was read. An error says that
+	// it is not believed; it is read again after a pause.
+	All func(b Bucket, newest uint64, all []Entry) error
 	// Changes is given what came since, in order.
 	Changes func(entries []Entry)
 	// Failed is told why a watch ended, before it is opened again.
 	Failed func(err error)
 	// Lag is told what has come, and its word brings everything anew at once; nil = none.
 	Lag *Lag
+	// Late is told when it did; nil = nobody is.
+	Late func()
 	// Reconcile is how often everything is read anew; 0 = once a minute.
 	Reconcile time.Duration
 }
@@ -79,7 +82,7 @@ func (f *Follower) follow(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := f.All(bucket, all); err != nil {
+	if err := f.All(bucket, newest, all); err != nil {
 		return err
 	}
 	f.applied(newest, all)
@@ -98,6 +101,9 @@ func (f *Follower) follow(ctx context.Context) error {
 		case <-compare.C:
 			return nil
 		case <-behind:
+			if f.Late != nil {
+				f.Late()
+			}
 			return nil
 		case e, open := <-changes:
 			if !open {
