@@ -132,7 +132,7 @@ func (s *Server) application(c echo.Context, idOrName string) (*access.Applicati
 	}
 	var named []*access.Application
 	for _, a := range snap.Records().Applications {
-		if a.Name == idOrName && owns(p, a) {
+		if strings.EqualFold(a.Name, idOrName) && owns(p, a) {
 			named = append(named, a)
 		}
 	}

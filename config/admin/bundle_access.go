@@ -5,6 +5,7 @@ import (
 	"errors"
 	"maps"
 	"slices"
+	"strings"
 
 	"github.com/labstack/echo/v4"
 
@@ -181,7 +182,7 @@ func (a *applier) own(name, owner string) *access.Application {
 	p := callerOf(a.c)
 	var found *access.Application
 	for _, app := range a.s.access.Snapshot().Records().Applications {
-		if app.Name == name && owns(p, app) && (owner == "" || owner == app.Owner) && (found == nil || app.Owner == p.Name) {
+		if strings.EqualFold(app.Name, name) && owns(p, app) && (owner == "" || owner == app.Owner) && (found == nil || app.Owner == p.Name) {
 			found = app
 		}
 	}

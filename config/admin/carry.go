@@ -11,13 +11,16 @@ import (
 )
 
 // Subscriptions lets a catalog ask and change what a store keeps of plans and subscriptions.
-type Subscriptions struct{ Store *access.Store }
+type Subscriptions struct {
+	// Store returns the store, which may be made after the catalog; it is asked for at each use.
+	Store func() *access.Store
+}
 
 var _ catalog.Subscriptions = Subscriptions{}
 
 // HasPlan implements catalog.Subscriptions.
 func (s Subscriptions) HasPlan(name string) bool {
-	snap := s.Store.Snapshot()
+	snap := s.Store().Snapshot()
 	return snap.Revision() == 0 || snap.Plan(name) != nil
 }
 
@@ -27,12 +30,12 @@ func (s Subscriptions) Count(name, version string) int {
 }
 
 func (s Subscriptions) of(name, version string) []*access.Grant {
-	return slices.DeleteFunc(slices.Clone(s.Store.Snapshot().Records().Grants), func(g *access.Grant) bool { return g.API != name || g.Version != version })
+	return slices.DeleteFunc(slices.Clone(s.Store().Snapshot().Records().Grants), func(g *access.Grant) bool { return g.API != name || g.Version != version })
 }
 
 // Drop implements catalog.Subscriptions.
 func (s Subscriptions) Drop(ctx context.Context, name, version string) error {
-	_, err := s.Store.DeleteGrantsOf(ctx, access.Write{}, name, version)
+	_, err := s.Store().DeleteGrantsOf(ctx, access.Write{}, name, version)
 	return err
 }
 
@@ -50,7 +53,7 @@ func (s Subscriptions) Carry(ctx context.Context, name, from, to string, plans [
 		if !slices.Contains(plans, next.Plan) {
 			next.Plan = plans[0]
 		}
-		_, err := s.Store.CreateGrant(ctx, access.Write{By: by}, next)
+		_, err := s.Store().CreateGrant(ctx, access.Write{By: by}, next)
 		if err != nil && problem.KindOf(err) != problem.SubscriptionExists {
 			errs = append(errs, err)
 		}

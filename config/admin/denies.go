@@ -106,7 +106,7 @@ func (s *Server) anyApplication(idOrName string) *access.Application {
 	}
 	var only *access.Application
 	for _, a := range snap.Records().Applications {
-		if a.Name != idOrName {
+		if !strings.EqualFold(a.Name, idOrName) {
 			continue
 		}
 		if only != nil {
