@@ -1225,7 +1225,7 @@ type PublicAPI struct {
 	Topics     []PublicTopic `json:"topics"`
 	Transports []string      `json:"transports"`
 
-	// Urls where clients reach it
+	// Urls where clients reach it, as edge.publicURLs say
 	Urls    []string `json:"urls,omitempty"`
 	Version string   `json:"version"`
 }

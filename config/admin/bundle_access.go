@@ -272,7 +272,9 @@ func (a *applier) shown(g *access.Grant, err error) func(*doc.Document) (*Subscr
 // comes tells whether a subscription is to an API, or of an application, that the same bundle makes.
 func (a *applier) comes(spec *SubscriptionSpec) bool {
 	return slices.Contains(a.apis, spec.API+"@"+spec.Version) ||
-		slices.ContainsFunc(a.bundle.applications, func(w written[ApplicationDefinition]) bool { return w.def.Metadata.Name == spec.Application })
+		slices.ContainsFunc(a.bundle.applications, func(w written[ApplicationDefinition]) bool {
+			return strings.EqualFold(w.def.Metadata.Name, spec.Application)
+		})
 }
 
 // prune deletes what a set had and the bundle lacks: subscriptions of the set's applications, then applications.
@@ -289,7 +291,9 @@ func (a *applier) prune() []keptOutcome {
 				out = append(out, pruned(kindSubscription, app.Name+"/"+g.API+"@"+g.Version, err))
 			}
 		}
-		if !slices.ContainsFunc(a.bundle.applications, func(w written[ApplicationDefinition]) bool { return w.def.Metadata.Name == app.Name }) {
+		if !slices.ContainsFunc(a.bundle.applications, func(w written[ApplicationDefinition]) bool {
+			return strings.EqualFold(w.def.Metadata.Name, app.Name)
+		}) {
 			out = append(out, pruned(kindApplication, app.Name, a.s.access.DeleteApplication(a.ctx(), a.write(app.Rev), app.ID)))
 		}
 	}
@@ -300,7 +304,7 @@ func (a *applier) prune() []keptOutcome {
 func (a *applier) holds(app *access.Application, g *access.Grant) bool {
 	return slices.ContainsFunc(a.bundle.subscriptions, func(w written[SubscriptionDefinition]) bool {
 		spec := &w.def.Spec
-		return (spec.Application == app.Name || spec.Application == app.ID) && spec.API == g.API && spec.Version == g.Version
+		return (strings.EqualFold(spec.Application, app.Name) || spec.Application == app.ID) && spec.API == g.API && spec.Version == g.Version
 	})
 }
 

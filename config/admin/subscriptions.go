@@ -233,7 +233,7 @@ func (s *Server) changedGrant(c echo.Context, in SubscriptionDefinition, old *ac
 	for _, f := range []struct {
 		pointer string
 		same    bool
-	}{{"/metadata/name", in.Metadata.Name == "" || in.Metadata.Name == old.ID}, {"/spec/application", spec.Application == old.Application || spec.Application == name},
+	}{{"/metadata/name", in.Metadata.Name == "" || in.Metadata.Name == old.ID}, {"/spec/application", spec.Application == old.Application || strings.EqualFold(spec.Application, name)},
 		{"/spec/api", spec.API == old.API}, {"/spec/version", spec.Version == old.Version}} {
 		if !f.same {
 			return g, wrongAt(at, problem.ImmutableField, f.pointer, "cannot be changed")
