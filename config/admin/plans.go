@@ -27,6 +27,9 @@ func newPlan() PlanDefinition {
 // record is the plan as the store keeps it.
 func (d *PlanDefinition) record() access.Plan {
 	m, spec := &d.Metadata, &d.Spec
+	if spec.Quota.Events > 0 && spec.Quota.Every == 0 {
+		spec.Quota.Every = 1
+	}
 	return access.Plan{Name: m.Name, DisplayName: m.DisplayName, Description: m.Description, Quota: spec.Quota, Enforce: spec.Enforce, Rate: spec.Rate,
 		Connections: spec.Connections, MaxDuration: spec.MaxDuration, OnQuotaEnd: spec.OnQuotaEnd, WhenSourceDown: spec.WhenSourceDown,
 		RequiresApproval: spec.RequiresApproval}

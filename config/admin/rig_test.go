@@ -81,7 +81,11 @@ func newRig(t *testing.T) *rig {
 	case <-time.After(20 * time.Second):
 		t.Fatal("plans are not loaded")
 	}
-	s, err := New(Deps{Accounts: accounts, Catalog: manager, Access: store, Tickets: token.NewTickets(node.Bucket(access.TicketBucket), nil), Options: catalog.OptionsFrom(config.Default()), Guard: guard, Build: version.Build{Version: "test", Go: "go"}})
+	tickets, err := node.Admin().EnsureBucket(t.Context(), access.Spec(access.TicketBucket))
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := New(Deps{Accounts: accounts, Catalog: manager, Access: store, Tickets: token.NewTickets(tickets, nil), Options: catalog.OptionsFrom(config.Default()), Guard: guard, Build: version.Build{Version: "test", Go: "go"}})
 	if err != nil {
 		t.Fatal(err)
 	}
