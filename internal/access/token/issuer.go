@@ -73,14 +73,14 @@ type Issuer struct {
 	cfg  IssuerConfig
 	now  func() time.Time
 	log  *slog.Logger
-	own  []listedKey // as they will be listed; Since is set once they are
+	own  []listedKey   // as they will be listed; Since is set once they are
 	jobs chan struct{} // one place per request that is being answered
 
 	mu       sync.Mutex
 	ended    bool           // guarded by mu: no request is taken any more
 	all      sync.WaitGroup // of requests; added to while mu is held and ended is not set
-	listed   []listedKey // guarded by mu: all that the bucket lists
-	conflict bool        // guarded by mu: another control node signs with other keys
+	listed   []listedKey    // guarded by mu: all that the bucket lists
+	conflict bool           // guarded by mu: another control node signs with other keys
 }
 
 // listedKey is a public key in the bucket: a JWK with members of ours, which other readers ignore.
