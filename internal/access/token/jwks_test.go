@@ -178,6 +178,7 @@ func TestKeysOfNoUseAreLeftOut(t *testing.T) {
 	r.a.show(setOf(jwk(t, secret, "o", map[string]any{"alg": "HS256"}), jwk(t, k.weak, "w", nil), jwk(t, k.ec, "enc", map[string]any{"use": "enc"}),
 		jwk(t, k.ec, "odd", map[string]any{"use": "tls"}), jwk(t, k.ec, "e", nil), map[string]any{"kty": "xyz", "kid": "z"}))
 	r.clock.advance(refreshLeast)
+	_ = r.kind(sign(t, "ES256", k.ec, map[string]any{"kid": "u"}, r.claimsOf(nil))) // fetches
 	for name, text := range map[string]string{
 		"oct":          sign(t, "HS256", secret, map[string]any{"kid": "o"}, r.claimsOf(nil)),
 		"RSA of 1024":  sign(t, "RS256", k.weak, map[string]any{"kid": "w"}, r.claimsOf(nil)),
