@@ -19,7 +19,9 @@ const keyAlias = "X-Api-Key"
 var schemeOf = map[access.Kind]string{access.Token: "jwt", access.APIKey: "apiKey", access.Ticket: "ticket", access.Cookie: "cookie"}
 
 // takes tells whether an API takes a kind of credential; others are ignored where they are sent.
-func takes(api *catalog.API, k access.Kind) bool { return slices.Contains(api.Spec.Auth.Schemes, schemeOf[k]) }
+func takes(api *catalog.API, k access.Kind) bool {
+	return slices.Contains(api.Spec.Auth.Schemes, schemeOf[k])
+}
 
 // readCredential finds the one credential of a request: one that was sent on purpose, in a header or the query, beats the cookie, which
 // browsers send by themselves. Nothing is verified.

@@ -31,6 +31,8 @@ type AccessStore interface {
 type Verifier interface {
 	// Redeem fails with an error of a problem's kind.
 	Redeem(ctx context.Context, snap *access.Snapshot, c token.Credential) (token.Redeemed, error)
+	// Cached tells whether Redeem costs no more than a look-up.
+	Cached(c token.Credential) bool
 }
 
 // authenticate finds out who asks, and refuses whom it does not know: nothing else about the API is told before. Topics without security
@@ -57,7 +59,7 @@ func (s *Server) authenticate(q *request) error {
 	if most := s.cfg.MaxStale; most > 0 && s.now().Sub(s.access.Fresh()) > most {
 		return refuse(problem.NotReady, "It is not known for sure who may read.")
 	}
-	if !s.admit.mayTry(q.ip) {
+	if !s.admit.mayTry(q.ip) && !s.verifier.Cached(c) {
 		return refuse(problem.TooManyConnections, "This address sent too many credentials that do not count.")
 	}
 	ctx, cancel := context.WithTimeout(q.r.Context(), verifyWithin)
@@ -107,7 +109,7 @@ func (s *Server) entitled(q *request) error {
 
 // askAgain asks once more of what may have changed while the client waited for its turn and its feed.
 func (s *Server) askAgain(q *request) error {
-	if q.principal == nil || s.access.Snapshot() == q.access {
+	if q.principal == nil {
 		return nil
 	}
 	x := s.asked(q)

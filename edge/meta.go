@@ -4,6 +4,7 @@ import (
 	"encoding/hex"
 	"net/netip"
 	"sync"
+	"time"
 	"unique"
 
 	"sluice/config/catalog"
@@ -165,13 +166,6 @@ func (t *metaTable) addRight(r *record, holder [16]byte, made *right) {
 	}
 	have.refs++
 	r.right = have
-}
-
-// plan says when the warden will look at rights next.
-func (t *metaTable) plan(at time.Time) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.soonest = at
 }
 
 // add stores r with its request id, finds or makes its place for route, and returns its

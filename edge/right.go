@@ -96,7 +96,7 @@ func (r *right) next(x ask) time.Time {
 	return due
 }
 
-// id names the principal in the access log: kind and what it is known by.
+// principalName names a principal in the access log: its kind and what it is known by.
 func principalName(p *access.Principal) string {
 	name := p.Subject
 	switch {
@@ -183,29 +183,44 @@ func (t *metaTable) judged(r *right, told bool, next func() time.Time) {
 	r.due = next()
 }
 
-// nextDue is the earliest time at which a right is due; zero = none is.
-func (t *metaTable) nextDue() time.Time {
+// planDue plans the next look at rights: when the first is due, but not before earliest. Zero = none is due.
+func (t *metaTable) planDue(earliest time.Time) time.Time {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	var at time.Time
+	t.soonest = time.Time{}
 	for _, r := range t.rights {
-		if !r.due.IsZero() && (at.IsZero() || r.due.Before(at)) {
-			at = r.due
+		if !r.due.IsZero() && (t.soonest.IsZero() || r.due.Before(t.soonest)) {
+			t.soonest = r.due
 		}
 	}
-	return at
+	if !t.soonest.IsZero() && t.soonest.Before(earliest) {
+		t.soonest = earliest
+	}
+	return t.soonest
 }
 
-// holderAt returns a copy of what decides about one stream; ok is false if there is none of that number.
-func (t *metaTable) holderAt(n uint32) (p *place, r *right, f flags, ip netip.Addr, origin string, ok bool) {
+// holder is what decides about one stream.
+type holder struct {
+	place  *place // nil = there is no such stream
+	right  *right // nil = it has none
+	flags  flags
+	ip     netip.Addr
+	origin string
+}
+
+// holderAt returns what decides about a stream by its number.
+func (t *metaTable) holderAt(n uint32) holder {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if n >= t.next {
-		return nil, nil, 0, netip.Addr{}, "", false
+		return holder{}
 	}
-	rec := &t.blocks[n/metaBlock][n%metaBlock]
-	if rec.place == nil {
-		return nil, nil, 0, netip.Addr{}, "", false
+	return t.blocks[n/metaBlock][n%metaBlock].holder()
+}
+
+func (r *record) holder() holder {
+	if r.place == nil {
+		return holder{}
 	}
-	return rec.place, rec.right, rec.flags, rec.client.addr(), rec.from.Value().origin, true
+	return holder{r.place, r.right, r.flags, r.client.addr(), r.from.Value().origin}
 }

@@ -117,6 +117,7 @@ type Server struct {
 	metas    *metaTable
 	tracer   *trace.Tracer // nil = off
 	spans    spanTable     // of open streams
+	lookedAt time.Time     // at rights; the warden's
 	lines    *lines
 	metrics  *edgeMetrics
 	front    *echo.Echo
