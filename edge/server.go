@@ -118,6 +118,7 @@ type Server struct {
 	tracer   *trace.Tracer // nil = off
 	spans    spanTable     // of open streams
 	lookedAt time.Time     // at rights; the warden's
+	judged   atomic.Uint64 // times that all rights were judged
 	lines    *lines
 	metrics  *edgeMetrics
 	front    *echo.Echo
