@@ -262,7 +262,9 @@ func TestSubscriptionsHaveTwoSides(t *testing.T) {
 	publishedAPI(t, r, "Market", "1.0.0", "AsyncGold", "Asked")
 	path, _ := create(t, r.as("both"), "Draft", func(d map[string]any) { put(t, d, "/spec/plans", []any{"AsyncGold"}) })
 	newApp(t, c, "trader")
-	post := func(who client, text string) answered { return who.send("POST", "/api/v1/subscriptions", mediaJSON, text) }
+	post := func(who client, text string) answered {
+		return who.send("POST", "/api/v1/subscriptions", mediaJSON, text)
+	}
 
 	post(c, subscribeBody(t, "trader", "Market", "1.0.0", "AsyncBronze")).problem(t, 422, "unknown-plan")
 	post(c, subscribeBody(t, "trader", "Market", "9.9.9", "AsyncGold")).problem(t, 422, "unknown-api")

@@ -59,8 +59,8 @@ type keySet struct {
 	mu     sync.Mutex
 	keys   map[keyName]jwkset.JWK // guarded by mu
 	gen    uint64                 // guarded by mu: counts sets that lack a key of the one before
-	good   time.Time              // guarded by mu: of the last good fetch
-	tried  time.Time              // guarded by mu: of the last fetch
+	good   time.Time              // guarded by mu: when the last good fetch began
+	tried  time.Time              // guarded by mu: when the last fetch began
 	failed error                  // guarded by mu: of the last fetch
 	told   time.Time              // guarded by mu: when that was last logged
 	flight chan struct{}          // guarded by mu: closed when the fetch that runs, or was asked for, is over; nil = there is none
@@ -110,8 +110,6 @@ func (s *keySet) refresh(ctx context.Context) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.failed = err
-	close(s.flight)
-	s.flight = nil
 	result := "ok"
 	if err != nil {
 		result = "failed"
@@ -120,9 +118,11 @@ func (s *keySet) refresh(ctx context.Context) {
 			s.log.Error("jwks.refresh", "issuer", s.issuer, "error", err, "good", s.good)
 		}
 	} else {
-		s.good, s.told = s.now(), time.Time{}
+		s.good, s.told = s.tried, time.Time{}
 	}
 	s.observe(s.issuer, result)
+	close(s.flight)
+	s.flight = nil
 }
 
 // KeyReplaceAll implements jwkset.Storage: the fetched set becomes the issuer's.
@@ -345,7 +345,8 @@ func newClient() *http.Client {
 	return &http.Client{
 		Transport: capped{&http.Transport{
 			DialContext: (&net.Dialer{Timeout: fetchTimeout}).DialContext, TLSHandshakeTimeout: fetchTimeout, ResponseHeaderTimeout: fetchTimeout,
-			MaxIdleConns: 1, IdleConnTimeout: time.Minute, MaxResponseHeaderBytes: 64 << 10, ForceAttemptHTTP2: true,
+			MaxResponseHeaderBytes: 64 << 10, ForceAttemptHTTP2: true,
+			DisableKeepAlives: true, // an hour later it is closed anyway, and then one fetch would be two requests
 		}},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 		Timeout:       fetchTimeout,
