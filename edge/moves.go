@@ -60,24 +60,21 @@ func (s *Server) cut(snap *catalog.Snapshot, verdicts map[*place]verdict, over t
 		return
 	}
 	why := func(meta uint32) fanout.Reason {
-		p, f := s.metas.placeOf(meta)
-		v := verdicts[p]
+		h := s.metas.holderAt(meta)
+		v := verdicts[h.place]
 		if now := s.catalog.Snapshot(); now != snap && v != (verdict{}) {
-			v = judgePlace(now, p) // asked late: who joined after an API came back stays
+			v = judgePlace(now, h.place) // asked late: who joined after an API came back stays
 		}
 		if !moving && v.http == endVersionMoved {
 			return reasonStays // that has its own time
 		}
-		if f&flagTLS != 0 {
-			return v.https
-		}
-		return v.http
+		return v.of(h.flags, h.right)
 	}
 	for _, e := range s.engines() {
 		e.Cut(over, why)
 	}
 	for p, v := range verdicts {
 		s.log.Info("streams.end", "api", p.key.feed.API, "topic", p.key.topic, "feed", p.key.feed.String(),
-			"http", string(v.http), "https", string(v.https), "over", over.String())
+			"http", string(v.http), "https", string(v.https), "open", string(v.open), "over", over.String())
 	}
 }

@@ -8,7 +8,7 @@ import (
 // A place that moves is cut over all of the time, then over the rest of it for late joins, and not again for what else changes.
 func TestMovesArePacedByPlace(t *testing.T) {
 	now := time.Unix(1_800_000_000, 0)
-	moved, gone := verdict{endVersionMoved, endVersionMoved}, verdict{endAPIDeleted, endAPIDeleted}
+	moved, gone := verdict{http: endVersionMoved, https: endVersionMoved}, verdict{http: endAPIDeleted, https: endAPIDeleted}
 	a, b, c := &place{}, &place{}, &place{}
 	m := moves{}
 	look := func(after time.Duration, second bool, found map[*place]verdict, want map[*place]time.Duration) {

@@ -13,6 +13,8 @@ import (
 	"sluice/config"
 	"sluice/config/admin"
 	"sluice/config/catalog"
+	"sluice/internal/access"
+	"sluice/internal/access/token"
 	"sluice/internal/auth"
 	"sluice/internal/broker"
 	"sluice/internal/obs"
@@ -50,7 +52,8 @@ func (p *process) buildAdmin(ctx context.Context, e env) error {
 		return withCode(exitInvalid, err)
 	}
 	roster := presence.NewRoster(p.broker.Bus(), p.log)
-	server, err := admin.New(admin.Deps{Accounts: accounts, Catalog: shown, Nodes: nodes{roster, p}, Options: catalogOptions(p.cfg, p.guard), Guard: p.guard, NoImport: !p.cfg.Control.ImportURL,
+	server, err := admin.New(admin.Deps{Accounts: accounts, Catalog: shown, Nodes: nodes{roster, p}, Access: p.access, Tickets: p.tickets(),
+		Options: catalogOptions(p.cfg, p.guard), Guard: p.guard, NoImport: !p.cfg.Control.ImportURL,
 		Build: version.Read(), Logger: p.log})
 	if err != nil {
 		return withCode(exitFailed, err)
@@ -86,6 +89,11 @@ func (p *process) notHere() string {
 	}
 	return "The definitions come from folder " + p.cfg.Catalog.APIs + " of the server: change the files there and send SIGHUP. " +
 		"Without catalog.apis (--apis) the server keeps a catalog that can be changed here."
+}
+
+// tickets sells tickets for streams out of the management API.
+func (p *process) tickets() *token.Tickets {
+	return token.NewTickets(p.broker.Bucket(access.TicketBucket), nil)
 }
 
 // firstPassword reads the first line of a file; "" without a file.

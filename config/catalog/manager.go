@@ -32,9 +32,13 @@ type ManagerOptions struct {
 	Prepare func(ctx context.Context, api *API) error
 	// Forget removes what is stored of an API that was deleted; an error is logged. nil = nothing.
 	Forget func(ctx context.Context, api *API) error
+	// Subscriptions knows the plans that APIs offer and keeps who has subscribed; nil = plans are not checked and nobody has.
+	Subscriptions Subscriptions
 	// Reconcile is how often everything is compared; 0 = once a minute.
 	Reconcile time.Duration
-	Logger    *slog.Logger // nil = none
+	// Lag is told what was seen and says when the watch lags; nil = nothing does.
+	Lag    *broker.Lag
+	Logger *slog.Logger // nil = none
 	// Now is the clock of the history; nil = the system's.
 	Now func() time.Time
 }
@@ -90,9 +94,6 @@ func NewManager(opt ManagerOptions) *Manager {
 	}
 	if m.opt.MaxRevisions == 0 {
 		m.opt.MaxRevisions = defaultKept
-	}
-	if m.opt.Reconcile == 0 {
-		m.opt.Reconcile = reconcileEvery
 	}
 	m.view = &view{}
 	m.views[""] = m.view
@@ -179,7 +180,7 @@ func (m *Manager) Validate(src Source) (warnings []*doc.Error, err error) {
 	if in.api.Spec.Topics == nil {
 		in.api.Spec.Topics = []Topic{anyTopic()}
 	}
-	return m.examine(in.definition, in.unread)
+	return m.examine(in.definition, in.unread, nil)
 }
 
 // Availability tells what of a new API is free; each may be empty.
