@@ -172,6 +172,7 @@ func (b *Bucket) begin() {
 	b.asked, b.mine, b.told, b.own = false, 0, 0, 0
 	b.filledAt, b.movedAt = 0, 0
 	b.dryFrom = time.Time{}
+	b.show(Flowing, time.Time{})
 }
 
 // spent is how many of mine were taken. b.mu is held.
@@ -272,14 +273,14 @@ func (l *Limiter) tend(b *Bucket, now time.Time) {
 
 // needs tells whether a call is due. b.mu is held.
 func (b *Bucket) needs(now time.Time) bool {
-	if now.Before(b.after) {
-		return false
-	}
 	spent, have := b.spent(), b.have()
 	if spent != b.movedAt {
 		b.moved, b.movedAt = now, spent
 	}
 	over := b.asked && int64(now.Sub(b.l.began)) >= b.until.Load()
+	if now.Before(b.after) && (!over || !b.downFrom.IsZero()) {
+		return false
+	}
 	switch {
 	case b.users == 0:
 		return !over && b.asked && (have > 0 || spent != b.told)
