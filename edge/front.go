@@ -13,6 +13,7 @@ import (
 
 	"sluice/config/catalog"
 	"sluice/fanout"
+	"sluice/internal/access"
 	"sluice/internal/problem"
 	"sluice/internal/trace"
 )
@@ -36,10 +37,16 @@ type request struct {
 	route    catalog.Route
 	matchErr error // what is wrong below the API
 	choice   choice
-	seat     seat
-	seated   bool
-	waited   time.Duration // for a turn
-	span     *trace.Span   // nil = not recorded, or the stream's already
+	// Of a client with a credential; principal nil = none was needed.
+	access    *access.Snapshot // by which it was let in
+	principal *access.Principal
+	grant     *access.Grant // nil = a credential alone lets in
+	plan      *access.Plan
+	cookie    string // that a ticket was changed for; "" = none
+	seat      seat
+	seated    bool
+	waited    time.Duration // for a turn
+	span      *trace.Span   // nil = not recorded, or the stream's already
 }
 
 func (q *request) apiLabel() string {

@@ -150,6 +150,9 @@ func (s *Snapshot) Denied(now time.Time, ip netip.Addr, p *Principal, api, versi
 	return nil
 }
 
+// DeniesAddresses tells whether any client's address is denied: only then it matters where a client is.
+func (s *Snapshot) DeniesAddresses() bool { return len(s.nets) > 0 }
+
 // Revoked returns the revocation that ends a credential, or nil.
 func (s *Snapshot) Revoked(p *Principal) *Revocation {
 	keys := [...]revokeKey{{RevokeToken, p.Issuer + " " + p.TokenID}, {RevokeSubject, p.Issuer + " " + p.Subject}, {RevokeApplication, p.App},
