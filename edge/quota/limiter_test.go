@@ -78,9 +78,9 @@ func sum(cs []*client) (n int64) {
 // Three edges share what one subscription may have: all of it is delivered, then each knows when the quota begins anew, and then it does.
 func TestEdgesShareAQuotaExactly(t *testing.T) {
 	eachSource(t, func(t *testing.T, src Source) {
-		limit := Limit{Events: 200, Every: 4, Unit: Second}
+		limit := Limit{Events: 200, Every: 2, Unit: Second}
 		// Begin in the first half of a window.
-		until(t, "a window begins", func() bool { return time.Until(limit.Window(time.Now()).End) > 2*time.Second })
+		until(t, "a window begins", func() bool { return time.Until(limit.Window(time.Now()).End) > time.Second })
 		var clients []*client
 		for i := range 3 {
 			l := runLimiter(t, Options{Source: src, Edge: fmt.Sprint("edge", i)})
@@ -101,7 +101,7 @@ func TestEdgesShareAQuotaExactly(t *testing.T) {
 					if st.Phase != Ended || st.Reset.Before(time.Now()) {
 						return false
 					}
-					if wait := time.Until(st.Reset); wait > 4*time.Second {
+					if wait := time.Until(st.Reset); wait > 2*time.Second {
 						t.Fatalf("begins anew in %v", wait)
 					}
 				}

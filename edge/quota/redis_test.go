@@ -128,11 +128,16 @@ func memory(t testing.TB, o MemoryOptions) *Memory {
 
 // eachSource runs a test over every kind of source.
 func eachSource(t *testing.T, test func(t *testing.T, src Source)) {
-	t.Run("memory", func(t *testing.T) { test(t, memory(t, MemoryOptions{})) })
-	t.Run("memory with file", func(t *testing.T) {
-		test(t, memory(t, MemoryOptions{File: filepath.Join(t.TempDir(), "quota.state")}))
-	})
-	t.Run("redis", func(t *testing.T) { test(t, startRedis(t).source()) })
+	for name, open := range map[string]func(t *testing.T) Source{
+		"memory":           func(t *testing.T) Source { return memory(t, MemoryOptions{}) },
+		"memory with file": func(t *testing.T) Source { return memory(t, MemoryOptions{File: filepath.Join(t.TempDir(), "quota.state")}) },
+		"redis":            func(t *testing.T) Source { return startRedis(t).source() },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel() // they wait more than they work
+			test(t, open(t))
+		})
+	}
 }
 
 var year = Limit{Every: 1, Unit: Year}
