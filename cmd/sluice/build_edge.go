@@ -43,7 +43,13 @@ func (p *process) buildEdge(ctx context.Context) error {
 	if adopter != nil {
 		deps.Adopter = adopter
 	}
-	server, err = edge.New(edge.Config{Edge: p.cfg.Edge, Fanout: f, Data: p.cfg.Data}, deps)
+	verifier, err := p.buildVerifier()
+	if err != nil {
+		return err
+	}
+	deps.Access, deps.Verifier = p.access, verifier
+	server, err = edge.New(edge.Config{Edge: p.cfg.Edge, Fanout: f, Data: p.cfg.Data, QueryToken: p.cfg.Auth.InsecureQueryToken,
+		MaxStale: p.cfg.Auth.MaxStale, Issuers: p.issuerNames()}, deps)
 	if err != nil {
 		return withCode(exitInvalid, err)
 	}

@@ -21,6 +21,7 @@ import (
 	"sluice/fanout"
 	"sluice/ingest"
 	"sluice/ingest/lease"
+	"sluice/internal/access"
 	"sluice/internal/broker"
 	"sluice/internal/obs"
 	"sluice/internal/outbound"
@@ -36,6 +37,8 @@ type process struct {
 	store   reloader         // what exists
 	shown   catalog.Store    // what this node's edge serves of it
 	manager *catalog.Manager // of the catalog that the broker keeps; nil with definitions of its own
+	lag     *broker.Lag      // of manager
+	access  *access.Store    // nil without roles control and edge
 	guard   *outbound.Guard  // of all upstreams
 	group   *group
 	broker  *broker.Node
@@ -86,7 +89,8 @@ func build(ctx context.Context, e env, cfg config.Config, guard *outbound.Guard,
 		}
 		return obs.OK, ""
 	})
-	steps := []func(context.Context) error{p.buildData, p.buildOps, p.buildBroker, p.buildCatalog, p.buildControl, p.buildMembers}
+	steps := []func(context.Context) error{p.buildData, p.buildOps, p.buildBroker, p.buildAccess, p.buildCatalog, p.buildControl, p.buildBeacons,
+		p.buildMembers}
 	if cfg.Has(config.RoleIngest) {
 		steps = append(steps, p.buildIngest)
 	}

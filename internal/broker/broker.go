@@ -297,6 +297,8 @@ type Bus interface {
 	// Subscribe calls h in order, on one goroutine of the library, until stop is called.
 	// reply sends an answer; it is nil if none is wanted.
 	Subscribe(subject string, h func(subject string, body []byte, reply func([]byte) error)) (stop func(), err error)
+	// Serve is Subscribe as one of a group: of all nodes that serve under this name, one gets each message.
+	Serve(subject, group string, h func(subject string, body []byte, reply func([]byte) error)) (stop func(), err error)
 }
 
 // Entry is one value of a Bucket. Revision 0 = absent.

@@ -47,9 +47,9 @@ func TellRevisions(ctx context.Context, bus Bus, node string, buckets map[string
 	}
 }
 
-// HearRevisions gives what beacons tell to the lags, by bucket, until stop is called. A beacon that cannot be read is none.
-func HearRevisions(bus Bus, lags map[string]*Lag) (stop func(), err error) {
-	return bus.Subscribe(SubjectRevisions, func(_ string, body []byte, _ func([]byte) error) {
+// HearRevisions gives what beacons tell to lags, by bucket, until ctx ends. A beacon that cannot be read is none.
+func HearRevisions(ctx context.Context, bus Bus, lags map[string]*Lag) error {
+	hear := func(_ string, body []byte, _ func([]byte) error) {
 		r, err := readRevisions(body)
 		if err != nil {
 			return
@@ -59,7 +59,20 @@ func HearRevisions(bus Bus, lags map[string]*Lag) (stop func(), err error) {
 				l.heard(rev)
 			}
 		}
-	})
+	}
+	for {
+		stop, err := bus.Subscribe(SubjectRevisions, hear)
+		if err == nil {
+			<-ctx.Done()
+			stop()
+			return ctx.Err()
+		}
+		select {
+		case <-time.After(RevisionsEvery):
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
 }
 
 func readRevisions(body []byte) (revisions, error) {

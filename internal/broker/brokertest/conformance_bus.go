@@ -3,6 +3,7 @@ package brokertest
 import (
 	"context"
 	"fmt"
+	"strings"
 	"time"
 
 	"sluice/internal/broker"
@@ -48,6 +49,23 @@ func testBus(r *rig) {
 	r.check(err)
 	if len(got) > 0 {
 		r.Fatalf("after stop: %q", <-got)
+	}
+	served := make(chan string, 100)
+	for i := range 2 {
+		one, err := bus.Serve("rpc.x", "control", func(_ string, body []byte, _ func([]byte) error) { served <- fmt.Sprintf("%d %s", i, body) })
+		r.check(err)
+		defer one()
+	}
+	for i := range 20 {
+		r.check(bus.Publish("rpc.x", fmt.Append(nil, i)))
+	}
+	seen := map[string]bool{}
+	for range 20 {
+		_, body, _ := strings.Cut(<-served, " ")
+		seen[body] = true
+	}
+	if len(seen) != 20 || len(served) > 0 {
+		r.Fatalf("of 20 messages to a group of two, %d came", len(seen))
 	}
 	quiet, err := bus.Subscribe("quiet", func(string, []byte, func([]byte) error) {})
 	r.check(err)
