@@ -15,7 +15,7 @@ const (
 // Taken is what a Bucket gave. Give needs it: events of a window that is over must not come back into the next.
 type Taken struct {
 	Events int
-	epoch  uint32
+	Epoch  uint32 // of its window
 }
 
 // Bucket holds the events of one scope that this edge may deliver. Take and Give cost one compare-and-swap on a cache line of its own.
@@ -80,7 +80,7 @@ func (b *Bucket) Take(n int) Taken {
 }
 
 // Give returns n events of what was taken. After the end of their window they are lost.
-func (b *Bucket) Give(t Taken, n int) { b.add(t.epoch, n) }
+func (b *Bucket) Give(t Taken, n int) { b.add(t.Epoch, n) }
 
 // add puts n events in if the window is still that of epoch; false if it is not.
 func (b *Bucket) add(epoch uint32, n int) bool {

@@ -417,7 +417,7 @@ func (b *Bucket) apply(a Ask, got Allotment, err error, sent time.Time) (wake bo
 	if now := b.State(); now.Phase == Ended && now.Limit == b.set.Limit {
 		return false // the reset is the same but for the time calls take
 	}
-	return b.show(Ended, sent.Add(got.Left))
+	return b.show(Ended, now.Add(got.Left+time.Millisecond)) // not before the true end: who comes then is let in
 }
 
 // alone goes on without the source. b.mu is held.

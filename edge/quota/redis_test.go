@@ -129,9 +129,11 @@ func memory(t testing.TB, o MemoryOptions) *Memory {
 // eachSource runs a test over every kind of source.
 func eachSource(t *testing.T, test func(t *testing.T, src Source)) {
 	for name, open := range map[string]func(t *testing.T) Source{
-		"memory":           func(t *testing.T) Source { return memory(t, MemoryOptions{}) },
-		"memory with file": func(t *testing.T) Source { return memory(t, MemoryOptions{File: filepath.Join(t.TempDir(), "quota.state")}) },
-		"redis":            func(t *testing.T) Source { return startRedis(t).source() },
+		"memory": func(t *testing.T) Source { return memory(t, MemoryOptions{}) },
+		"memory with file": func(t *testing.T) Source {
+			return memory(t, MemoryOptions{File: filepath.Join(t.TempDir(), "quota.state")})
+		},
+		"redis": func(t *testing.T) Source { return startRedis(t).source() },
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel() // they wait more than they work

@@ -50,8 +50,16 @@ type Redis struct {
 	spend   *redis.Script
 }
 
+// silent takes what the client library would write on standard error: its failures come back as errors.
+type silent struct{}
+
+func (silent) Printf(context.Context, string, ...any) {}
+
+var silence = sync.OnceFunc(func() { redis.SetLogger(silent{}) })
+
 // NewRedis makes a source. It connects when it is first asked: a Redis that is away is no error here.
 func NewRedis(o RedisOptions) (*Redis, error) {
+	silence()
 	opt := &redis.UniversalOptions{
 		DialTimeout: 300 * time.Millisecond, ReadTimeout: 150 * time.Millisecond, WriteTimeout: 150 * time.Millisecond,
 		PoolTimeout: 100 * time.Millisecond, MaxRetries: 1, DialerRetries: 1, PoolSize: maxCalls, MinIdleConns: 2,
