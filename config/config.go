@@ -45,6 +45,8 @@ type Config struct {
 	Broker Broker `json:"broker"`
 	// Auth is how clients prove who they are.
 	Auth Auth `json:"auth"`
+	// Quota is where edges count together what plans allow: events, streams and connects.
+	Quota Quota `json:"quota"`
 	// Control is the management listener.
 	Control Control `json:"control"`
 	// Ops is the listener for health, metrics and profiles.
@@ -91,6 +93,7 @@ func unresolved() Config {
 		Upstream: defaultUpstream(),
 		Broker:   defaultBroker(),
 		Auth:     defaultAuth(),
+		Quota:    defaultQuota(),
 		Control:  Control{Addr: "127.0.0.1:9080"},
 		Ops:      Ops{Addr: "127.0.0.1:9090"},
 		Log:      Log{Level: "info", Format: "auto"},

@@ -196,6 +196,9 @@ func (l *Limiter) Run(ctx context.Context) error {
 	l.mu.Lock()
 	l.ctx = ctx
 	l.mu.Unlock()
+	warm, done := context.WithTimeout(ctx, time.Second)
+	l.heard(l.src.Refresh(warm, nil))
+	done()
 	every := time.NewTicker(look)
 	defer every.Stop()
 	refreshed := time.Now()

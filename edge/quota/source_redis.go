@@ -216,10 +216,13 @@ func (r *Redis) Seats(ctx context.Context, a SeatAsk) (int, error) {
 	return int(n[1]), nil
 }
 
-// Refresh implements Source.
+// Refresh implements Source. Without seats to tell it has Redis know the scripts, so that the first client does not wait for that.
 func (r *Redis) Refresh(ctx context.Context, held []SeatAsk) error {
 	if !r.breaker.allow(time.Now()) {
 		return errBroken
+	}
+	if len(held) == 0 {
+		return r.load(ctx)
 	}
 	refresh := func(p redis.Pipeliner) error {
 		for _, a := range held {
@@ -234,6 +237,18 @@ func (r *Redis) Refresh(ctx context.Context, held []SeatAsk) error {
 		if err = r.seats.Load(ctx, c).Err(); err == nil {
 			_, err = c.Pipelined(ctx, refresh)
 		}
+	}
+	r.breaker.report(err == nil || late(ctx), time.Now())
+	if err != nil {
+		return fmt.Errorf("redis: %w", err)
+	}
+	return nil
+}
+
+func (r *Redis) load(ctx context.Context) error {
+	var err error
+	for _, s := range []*redis.Script{r.allot, r.seats, r.spend} {
+		err = errors.Join(err, s.Load(ctx, *r.client.Load()).Err())
 	}
 	r.breaker.report(err == nil || late(ctx), time.Now())
 	if err != nil {
