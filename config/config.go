@@ -45,6 +45,8 @@ type Config struct {
 	Broker Broker `json:"broker"`
 	// Auth is how clients prove who they are.
 	Auth Auth `json:"auth"`
+	// Quota is where edges count together what plans allow: events, streams and connects.
+	Quota Quota `json:"quota"`
 	// Control is the management listener.
 	Control Control `json:"control"`
 	// Ops is the listener for health, metrics and profiles.
@@ -92,6 +94,7 @@ func unresolved() Config {
 		Broker:   defaultBroker(),
 		Auth:     defaultAuth(),
 		Catalog:  Catalog{MaxRevisions: 10, PurgeGrace: 24 * time.Hour},
+		Quota:    defaultQuota(),
 		Control:  Control{Addr: "127.0.0.1:9080", ImportURL: true},
 		Ops:      Ops{Addr: "127.0.0.1:9090"},
 		Log:      Log{Level: "info", Format: "auto"},

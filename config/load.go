@@ -62,6 +62,7 @@ func Load(file string, env []string, overrides map[string]string) (Config, []War
 	l.brokerFiles()
 	l.controlFiles()
 	l.authFiles()
+	l.quotaFiles()
 	if err := l.errs.Err(); err != nil {
 		return Config{}, nil, err
 	}
@@ -305,7 +306,8 @@ func (l *loader) warn() {
 	}
 	for path, file := range map[string]string{"edge.https.key": l.cfg.Edge.HTTPS.Key, "broker.credentials": l.cfg.Broker.Credentials,
 		"auth.pepperFile": l.cfg.Auth.PepperFile, "auth.issuer.keyFile": l.cfg.Auth.Issuer.KeyFile,
-		"broker.passwordFile": l.cfg.Broker.PasswordFile, "control.adminPasswordFile": l.cfg.Control.AdminPasswordFile, "broker.tls.key": l.cfg.Broker.TLS.Key} {
+		"broker.passwordFile": l.cfg.Broker.PasswordFile, "control.adminPasswordFile": l.cfg.Control.AdminPasswordFile, "broker.tls.key": l.cfg.Broker.TLS.Key,
+		"quota.redis.passwordFile": l.cfg.Quota.Redis.PasswordFile, "quota.redis.tls.key": l.cfg.Quota.Redis.TLS.Key} {
 		if file == "" || runtime.GOOS == "windows" {
 			continue
 		}
@@ -320,6 +322,12 @@ func (l *loader) warn() {
 	}
 	if l.doc != nil && l.from["broker.password"] == "" && l.cfg.Broker.Password != "" {
 		add("broker.password", "a password in a settings file is easily copied; use broker.passwordFile or "+setting{path: "broker.password"}.env())
+	}
+	if l.doc != nil && l.from["quota.redis.password"] == "" && l.cfg.Quota.Redis.Password != "" {
+		add("quota.redis.password", "a password in a settings file is easily copied; use quota.redis.passwordFile or "+setting{path: "quota.redis.password"}.env())
+	}
+	if l.cfg.Quota.Edges > 1 && len(l.cfg.Quota.Redis.URLs) == 0 {
+		add("quota.edges", fmt.Sprintf("without quota.redis each of %d edges lets through a part of every quota: what one does not use, no other gets", l.cfg.Quota.Edges))
 	}
 	if !l.cfg.Broker.Embedded() && l.cfg.Broker.Durability != DurabilityMemory {
 		add("broker.durability", fmt.Sprintf("%s rests on sync_interval of the NATS servers, which cannot be asked for from here: it must be %s",

@@ -45,6 +45,7 @@ func (v *validator) config(c *Config) {
 	v.upstream(&c.Upstream)
 	v.broker(&c.Broker)
 	v.auth(&c.Auth)
+	v.quota(&c.Quota)
 	v.addr("control.addr", c.Control.Addr)
 	v.addr("ops.addr", c.Ops.Addr)
 	v.oneOf("log.level", c.Log.Level, "debug", "info", "warn", "error")

@@ -71,8 +71,12 @@ func (s *Server) close(e ended) {
 	}
 	rec.hold.Release()
 	s.admit.leave(rec.seat())
+	s.metering.leave(rec.stake)
 	_, _, told := endSpan(e.end.Reason)
 	s.metrics.closed(rec.place.api.ID(), &rec, string(e.end.Reason), told)
+	if e.end.Reason == endQuota || e.end.Reason == endQuotaUnavailable {
+		s.metrics.told(rec.place.api.ID(), "gateway.throttled", string(e.end.Reason))
+	}
 	span := s.spans.take(e.meta)
 	endStreamSpan(span, &rec, id, e.end)
 	s.logClose(&rec, id, span.Context(), e.end)

@@ -43,6 +43,8 @@ type request struct {
 	grant     *access.Grant // nil = a credential alone lets in
 	plan      *access.Plan
 	cookie    string // that a ticket was changed for; "" = none
+	stake     *stake
+	meter     fanout.Meter
 	seat      seat
 	seated    bool
 	waited    time.Duration // for a turn
@@ -228,6 +230,7 @@ func (s *Server) recovered(w http.ResponseWriter, q *request) {
 
 // giveBack releases the seat of a request that did not become a stream.
 func (s *Server) giveBack(q *request) {
+	s.metering.leave(q.stake)
 	if q.seated {
 		q.seated = false
 		s.admit.leave(q.seat)

@@ -20,6 +20,7 @@ type record struct {
 	hold   fanout.Hold
 	api    *apiSeats
 	right  *right // nil = none was needed
+	stake  *stake // nil = nothing shared is held
 	from   unique.Handle[sender]
 	opened int64 // ns since 1970
 	remote packedAddr

@@ -1,6 +1,7 @@
 package edge
 
 import (
+	"errors"
 	"log/slog"
 	"math/rand/v2"
 	"net/http"
@@ -70,7 +71,7 @@ func (s *Server) answerRefusal(w http.ResponseWriter, q *request, err error) {
 	q.refusedSpan(p, shed)
 	s.logRefusal(q, p, shed, err)
 	if shed {
-		s.shed(w, q, p.Kind)
+		s.shed(w, q, p.Kind, err)
 		return
 	}
 	h := w.Header()
@@ -129,9 +130,15 @@ func (q *request) sheds(k problem.Kind, how config.Shed) bool {
 	return q.sse
 }
 
-// shed answers 200 with a retry line and gateway.end, and closes.
-func (s *Server) shed(w http.ResponseWriter, q *request, k problem.Kind) {
+// shed answers 200 with a retry line and gateway.end, and closes; who came after the end of
+// a quota is told as those are whose streams end with it.
+func (s *Server) shed(w http.ResponseWriter, q *request, k problem.Kind, why error) {
 	ms := shedSpan().draw()
+	last := appendEnd(nil, string(k), true, ms)
+	if t := (throttled{}); errors.As(why, &t) {
+		ms, last = uint64(t.retryIn().Milliseconds()), t.append(nil)
+		s.metrics.told(q.apiLabel(), "gateway.throttled", string(t.reason))
+	}
 	h := w.Header()
 	s.setStream(h, q)
 	h.Set("Retry-After", strconv.FormatUint((ms+999)/1000, 10))
@@ -144,7 +151,7 @@ func (s *Server) shed(w http.ResponseWriter, q *request, k problem.Kind) {
 	if q.r.Method == http.MethodHead {
 		return
 	}
-	_, _ = w.Write(appendEnd(nil, string(k), true, ms))
+	_, _ = w.Write(last)
 	_ = http.NewResponseController(w).Flush() // no Content-Length: this is a stream
 }
 

@@ -23,6 +23,7 @@ import (
 
 	"sluice/config"
 	"sluice/config/catalog"
+	"sluice/edge/quota"
 	"sluice/fanout"
 	"sluice/fanout/shard"
 	"sluice/internal/broker"
@@ -139,6 +140,9 @@ type setup struct {
 	tracer *trace.Tracer
 	// moveOver replaces the time over which clients of a former default version end.
 	moveOver time.Duration
+	// limiter is made of this source, under the name given; it runs as long as the rig.
+	source quota.Source
+	edgeID string
 }
 
 func newRig(t testing.TB, change ...func(*setup)) *rig {
@@ -191,6 +195,10 @@ func newRig(t testing.TB, change ...func(*setup)) *rig {
 	deps.Access, deps.Verifier = s.access, s.verifier
 	if s.change != nil {
 		s.change(&deps)
+	}
+	if s.source != nil {
+		deps.Limiter = quota.New(quota.Options{Source: s.source, Edge: s.edgeID, Logger: deps.Logger})
+		runs = append([]func(context.Context) error{deps.Limiter.Run}, runs...)
 	}
 	if r.srv, err = New(s.cfg, deps); err != nil {
 		t.Fatal(err)

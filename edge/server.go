@@ -19,6 +19,7 @@ import (
 
 	"sluice/config"
 	"sluice/config/catalog"
+	"sluice/edge/quota"
 	"sluice/fanout"
 	"sluice/internal/broker"
 	"sluice/internal/trace"
@@ -80,6 +81,8 @@ type Deps struct {
 	// Access and Verifier say who may read; without them only topics without security are served.
 	Access   AccessStore
 	Verifier Verifier
+	// Limiter keeps what all edges share of plans: quotas and seats. nil = plans limit nothing.
+	Limiter *quota.Limiter
 	// Link is the state of the broker's connection, for gateway.stale; nil = not known.
 	Link   func() broker.Link
 	Logger *slog.Logger
@@ -110,6 +113,7 @@ type Server struct {
 	adopter  Adopter
 	access   AccessStore // nil = nobody is known
 	verifier Verifier
+	metering *metering // nil = plans limit nothing
 	link     func() broker.Link
 	log      *slog.Logger
 	now      func() time.Time
@@ -160,7 +164,7 @@ func New(cfg Config, d Deps) (*Server, error) {
 	}
 	s := &Server{
 		cfg: cfg, catalog: d.Catalog, hub: d.Hub, portable: d.Portable, adopter: d.Adopter, access: d.Access, verifier: d.Verifier, link: d.Link,
-		log: d.Logger, now: d.Clock, tracer: d.Tracer,
+		log: d.Logger, now: d.Clock, tracer: d.Tracer, metering: newMetering(d.Limiter),
 		admit: newAdmission(cfg.Edge, d.Clock), metas: newMetaTable(), lines: newLines(d.Clock),
 		metrics: newMetrics(d.Registerer), memory: memoryWatch{sample: sampleMemory, every: memoryLook},
 		moveOver: moveOver,

@@ -45,6 +45,9 @@ func (s *Server) stream(w http.ResponseWriter, q *request) error {
 	if q.r.Method == http.MethodHead {
 		return s.answerHead(w, q)
 	}
+	if err := s.takeStake(q); err != nil {
+		return err
+	}
 	if err := s.takeTurn(q); err != nil {
 		return err
 	}
@@ -120,6 +123,12 @@ func (s *Server) answerHead(w http.ResponseWriter, q *request) error {
 	s.metrics.requested(q.apiLabel(), http.StatusOK)
 	w.WriteHeader(http.StatusOK)
 	return nil
+}
+
+// takeStake takes what the client's plan gives it of what all edges share.
+func (s *Server) takeStake(q *request) (err error) {
+	q.stake, q.meter, err = s.metering.admit(q.r.Context(), q)
+	return err
 }
 
 // takeTurn takes the API's place and waits until the node takes up one more stream.

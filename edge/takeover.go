@@ -55,7 +55,7 @@ func (s *Server) subscriber(q *request, j *fanout.Joined, framing fanout.Framing
 	ends, reason := s.ends(q.plan)
 	return fanout.Subscriber{
 		Log: j.Log, Next: j.Feed, Start: j.Start, Slow: s.slow(q), Head: first, Framing: framing,
-		Ends: ends, EndsFor: reason, Heartbeat: q.api.Spec.Client.Heartbeat, Recheck: s.recheck(q),
+		Ends: ends, EndsFor: reason, Heartbeat: q.api.Spec.Client.Heartbeat, Recheck: s.recheck(q), Meter: q.meter,
 	}
 }
 
@@ -65,6 +65,7 @@ func (s *Server) subscriber(q *request, j *fanout.Joined, framing fanout.Framing
 func (s *Server) begin(q *request, joined *fanout.Joined, more flags) uint32 {
 	q.seated = false
 	rec := s.record(q, joined)
+	rec.stake, q.stake = q.stake, nil
 	rec.flags |= more
 	s.metrics.opened(q.apiLabel(), &rec, s.now().Sub(q.began), q.waited)
 	if rec.resume == resumeUnknown || rec.resume == resumeReset {

@@ -229,8 +229,9 @@ func TestPortableLaggardInABlock(t *testing.T) {
 // dryMeter never grants anything.
 type dryMeter struct{}
 
-func (dryMeter) Take(int) int { return 0 }
-func (dryMeter) Give(int)     {}
+func (dryMeter) Take(int) Taken  { return Taken{} }
+func (dryMeter) Give(Taken, int) {}
+func (dryMeter) Dry() Dry        { return Dry{At: time.Now().Add(100 * time.Millisecond)} }
 
 // nextInLog answers every question with a place in the log.
 type nextInLog struct{ at Cursor }

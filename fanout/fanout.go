@@ -144,13 +144,6 @@ type End struct {
 	Gaps   uint32 // gaps told by the engine after the start
 }
 
-// Meter accounts events of one subscriber. Take asks for n events and answers how
-// many may be sent now; Give returns events that were taken and not sent.
-type Meter interface {
-	Take(n int) int
-	Give(n int)
-}
-
 // Sink is what the portable engine writes to; edge wraps http.ResponseController.
 type Sink interface {
 	Write([]byte) (int, error)

@@ -127,6 +127,9 @@ func (p *Portable) enter(r *reader) {
 func (p *Portable) leave(r *reader) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if r.gate != nil {
+		r.gate.Leave(r)
+	}
 	delete(p.readers, r)
 	p.met.subscribers(-1)
 	if len(p.readers) == 0 && p.empty != nil {

@@ -18,7 +18,6 @@ import (
 const (
 	maxWrite  = 48 << 10               // bytes of one write and flush; below one loopback segment, as turnBytes of shards
 	endWrite  = time.Second            // for the last bytes
-	meterWait = 100 * time.Millisecond // between two looks at an empty meter
 	fullAfter = 100 * time.Millisecond // in one write: the socket is full
 )
 
@@ -40,6 +39,8 @@ type reader struct {
 	have   broker.Position // last event sent, or what lies before the first
 	ord    uint32          // events of the log before cursor
 	live   bool            // was at the head once: lag limits judge it
+	gate   *Gate           // it waits at, or did; nil = none
+	dry    bool            // waited for its meter and was not at the head since: it is not slow
 	softAt time.Time       // since when it is more than SoftLag behind
 	wrote  time.Time       // anything, for heartbeats
 	sentAt time.Time       // events, for coalescing
@@ -231,7 +232,7 @@ func (r *reader) fromLog() {
 		r.overrun()
 		return
 	case r.cursor >= v.Head():
-		r.live = true
+		r.live, r.dry = true, false
 		if r.s.Log.Closed() {
 			if r.cursor >= r.s.Log.View().Head() {
 				r.finish(r.s.Log.Ended())
@@ -266,20 +267,19 @@ func (r *reader) send(v View) {
 		return
 	}
 	if r.s.Meter != nil && n > 0 {
-		granted := r.s.Meter.Take(n)
-		if granted <= 0 {
-			r.wait(nil, time.Now().Add(meterWait))
+		granted := r.take(n)
+		if granted.Events == 0 {
 			return
 		}
-		if granted < n {
-			to, n, last, held = r.s.Log.upTo(r.cursor, to, granted)
+		if granted.Events < n {
+			to, n, last, held = r.s.Log.upTo(r.cursor, to, granted.Events)
 		}
 		if !held {
-			r.s.Meter.Give(granted)
+			r.s.Meter.Give(granted, granted.Events)
 			return
 		}
 	}
-	if !r.pieces(b[:to-r.cursor], n) {
+	if !r.pieces(b[:to-r.cursor]) {
 		return
 	}
 	from := r.cursor
@@ -291,14 +291,36 @@ func (r *reader) send(v View) {
 	r.judge()
 }
 
-// pieces writes whole entries with n events.
-func (r *reader) pieces(b []byte, n int) bool {
+// take asks the meter for up to n events. If there are none it waits or ends, and the caller returns.
+func (r *reader) take(n int) Taken {
+	m := r.s.Meter
+	got := m.Take(n)
+	if got.Events > 0 {
+		return got
+	}
+	d := m.Dry()
+	if d.Gate != nil && d.End == "" {
+		r.gate = d.Gate
+		r.gate.Wait(r, r.stir)
+		if got = m.Take(n); got.Events > 0 { // it came before we waited for it
+			return got
+		}
+		d = m.Dry()
+	}
+	if d.End != "" {
+		r.finishWith(d.End, d.Last(nil))
+		return Taken{}
+	}
+	r.dry, r.live = true, false
+	r.wait(nil, d.At)
+	return Taken{}
+}
+
+// pieces writes whole entries. What is in one that fails stays taken: a part of it may have arrived.
+func (r *reader) pieces(b []byte) bool {
 	for len(b) > 0 {
 		part := b[:min(len(b), maxWrite)]
 		if !r.write(part) {
-			if r.s.Meter != nil && n > 0 {
-				r.s.Meter.Give(n)
-			}
 			return false
 		}
 		b = b[len(part):]
@@ -323,14 +345,13 @@ func (r *reader) fromBlock() {
 		to, n = b.Boundary(r.off, int(b.MarkAt(r.off+1).Next), math.MaxInt)
 	}
 	if r.s.Meter != nil && n > 0 {
-		granted := r.s.Meter.Take(n)
-		if granted <= 0 {
-			r.wait(nil, time.Now().Add(meterWait))
+		granted := r.take(n)
+		if granted.Events == 0 {
 			return
 		}
-		to, n = b.Boundary(r.off, to, granted)
+		to, n = b.Boundary(r.off, to, granted.Events)
 	}
-	if r.pieces(b.Bytes[r.off:to], n) {
+	if r.pieces(b.Bytes[r.off:to]) {
 		r.off = to
 		r.sent(n, b.MarkAt(to).Pos)
 	}
@@ -406,12 +427,15 @@ func (r *reader) judge() {
 
 // overrun: the log gave up what the reader wants next.
 func (r *reader) overrun() {
-	if r.slow.Policy == Backlog {
+	switch {
+	case r.dry:
+		r.resume()
+	case r.slow.Policy == Backlog:
 		r.p.met.slow(Backlog)
 		r.resume()
-		return
+	default:
+		r.tooSlow()
 	}
-	r.tooSlow()
 }
 
 // tooSlow applies the policy.
@@ -470,12 +494,14 @@ func (r *reader) wait(woken <-chan struct{}, until time.Time) {
 	}
 }
 
-// finish sends the last bytes of a stream that ends for reason.
-func (r *reader) finish(reason Reason) {
+// finish ends a stream for reason, with the bytes that tell of it.
+func (r *reader) finish(reason Reason) { r.finishWith(reason, r.p.cfg.EndBytes(nil, reason)) }
+
+// finishWith sends the last bytes of a stream that ends for reason.
+func (r *reader) finishWith(reason Reason, b []byte) {
 	r.mu.Lock()
 	dead := r.dead
 	r.mu.Unlock()
-	b := r.p.cfg.EndBytes(nil, reason)
 	if len(b) > 0 {
 		b = r.framed(b)
 	}

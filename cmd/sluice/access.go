@@ -458,7 +458,7 @@ func newCreatePlan(e env) *cobra.Command {
 	c := &cobra.Command{Use: "plan NAME", Short: "Create a plan: what a subscription may take (admin)", Args: cobra.ExactArgs(1),
 		Example: "  sluice create plan Trial --events 1000 --unit hour --connections 2 --approval"}
 	f := addOutput(c)
-	dryRun := addDryRun(c)
+	dryRun := addDryOnly(c)
 	c.Flags().StringVar(&display, "display-name", "", "what people read; default NAME")
 	c.Flags().StringVar(&description, "description", "", "what the plan is for")
 	c.Flags().Int64Var(&events, "events", 0, "events in a window; 0 = not metered")
@@ -502,7 +502,7 @@ func newCreateApp(e env) *cobra.Command {
 	c := &cobra.Command{Use: "app NAME", Aliases: []string{"application"}, Short: "Create an application, which can subscribe to APIs", Args: cobra.ExactArgs(1),
 		Example: "  sluice create app trader"}
 	f := addOutput(c)
-	dryRun := addDryRun(c)
+	dryRun := addDryOnly(c)
 	c.Flags().StringVar(&display, "display-name", "", "what people read; default NAME")
 	c.Flags().StringVar(&description, "description", "", "what the application is")
 	c.Flags().StringVar(&owner, "owner", "", "whose it is; default you (another: admin)")

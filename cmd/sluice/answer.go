@@ -248,6 +248,13 @@ func addDryRun(c *cobra.Command) *writeFlags {
 	return w
 }
 
+// addDryOnly adds --dry-run alone, for what no edge has to follow before it counts.
+func addDryOnly(c *cobra.Command) *writeFlags {
+	w := &writeFlags{}
+	c.Flags().BoolVar(&w.only, "dry-run", false, "check everything, tell what would happen and change nothing")
+	return w
+}
+
 // dry adds to a request how its change is made.
 func dry(r call, how writeFlags) call {
 	if r.query == nil {

@@ -48,6 +48,9 @@ func (p *process) buildEdge(ctx context.Context) error {
 		return err
 	}
 	deps.Access, deps.Verifier = p.access, verifier
+	if deps.Limiter, err = p.buildQuota(); err != nil {
+		return err
+	}
 	server, err = edge.New(edge.Config{Edge: p.cfg.Edge, Fanout: f, Data: p.cfg.Data, QueryToken: p.cfg.Auth.InsecureQueryToken,
 		MaxStale: p.cfg.Auth.MaxStale, Issuers: p.issuerNames()}, deps)
 	if err != nil {

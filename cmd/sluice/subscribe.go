@@ -24,7 +24,7 @@ func newSubscribe(e env) *cobra.Command {
 			"Without --plan it takes the only one.",
 		Example: "  sluice subscribe trader market@1.0.0 --plan AsyncGold"}
 	f := addOutput(c)
-	dryRun := addDryRun(c)
+	dryRun := addDryOnly(c)
 	c.Flags().StringVar(&plan, "plan", "", "plan of the API; default the only one it offers")
 	c.Flags().StringArrayVar(&topics, "topic", nil, "topic that it is for (repeatable); default all")
 	c.Flags().DurationVar(&life, "for", 0, "how long, such as 720h; default for ever")
@@ -71,7 +71,7 @@ func newSubscribe(e env) *cobra.Command {
 			return err
 		}
 		return withCode(exitFailed, f.show(e.stdout, a, func(w io.Writer, a answer) error {
-			if *dryRun {
+			if dryRun.only {
 				return changed("subscribed to "+args[1], args[0])(w, a)
 			}
 			var s subscription
@@ -111,9 +111,9 @@ func newDeleteOne(e env, r resource) *cobra.Command {
 		}
 	}
 	f := addServer(c)
-	var dryRun bool
+	var dryRun writeFlags
 	if r.one != "deny" {
-		c.Flags().BoolVar(&dryRun, "dry-run", false, "check everything and change nothing")
+		c.Flags().BoolVar(&dryRun.only, "dry-run", false, "check everything and change nothing")
 	}
 	c.ValidArgsFunction = completeOf(e, f, r.path, 0)
 	c.RunE = func(c *cobra.Command, args []string) error {

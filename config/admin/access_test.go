@@ -323,7 +323,7 @@ func TestAPIsAndTheirSubscriptions(t *testing.T) {
 	both.send("POST", "/api/v1/apis/Market@1.0.0/versions", mediaJSON, `{"version":"3.0.0"}`).want(t, http.StatusCreated)
 	two := apiOf(t, both.send("GET", "/api/v1/apis/Market@2.0.0", "", ""))
 	two.Spec.Plans, two.Status = []string{"AsyncGold"}, nil
-	text, err := sourceOf(two)
+	text, err := (&upload{}).over(two)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -324,21 +324,23 @@ func (s *shard) sendLog(slot uint32, e *entry, budget *int) bool {
 		s.slow(slot, e)
 		return e.state == stCatchup
 	}
-	granted := 0
+	var granted fanout.Taken
 	if e.flags&flagMetered != 0 {
-		if b, granted = s.grant(slot, e, b); len(b) == 0 {
-			s.parkDry(slot, e)
-			return false
+		var pays bool
+		if b, granted, pays, held = s.grant(slot, e, b); !held {
+			s.slow(slot, e)
+			return e.state == stCatchup
+		}
+		if !pays {
+			return s.parkDry(slot, e)
 		}
 	}
 	from := e.cursor
 	n, errno := send(e.fd, b)
 	s.stats.sends++
 	*budget -= n
-	if granted > 0 && n < len(b) {
-		l := s.rosters[e.log]
-		sent := s.ordAt(l, from+fanout.Cursor(n)) - s.ordAt(l, from)
-		s.slab.meter(slot).Give(granted - int(sent))
+	if granted.Events > 0 && n < len(b) {
+		s.giveBack(slot, e, granted, from, n)
 	}
 	return s.accepted(slot, e, v, b, n, errno)
 }
@@ -359,7 +361,7 @@ func (s *shard) accepted(slot uint32, e *entry, v fanout.View, b []byte, n int, 
 func (s *shard) caughtUp(slot uint32, e *entry) {
 	e.state = stLive
 	e.flags |= flagCaught
-	e.flags &^= flagSlow
+	e.flags &^= flagSlow | flagPaused
 	e.soft = 0
 	l := s.rosters[e.log]
 	l.note(e.cursor, s.standing(slot, e))

@@ -131,13 +131,18 @@ func (s *shard) tell(slot uint32, e *entry, r fanout.Reason) {
 		s.shut(slot, e, r)
 		return
 	}
+	s.tellWith(slot, e, r, s.cfg.EndBytes(nil, r))
+}
+
+// tellWith is tell with the bytes to send.
+func (s *shard) tellWith(slot uint32, e *entry, r fanout.Reason, last []byte) {
 	b, ok := s.restOfEntry(slot, e)
 	if !ok {
 		s.shut(slot, e, r)
 		return
 	}
 	rest := len(b)
-	b = appendFramed(b, s.cfg.EndBytes(nil, r), e.flags)
+	b = appendFramed(b, last, e.flags)
 	if e.flags&flagChunked != 0 {
 		b = append(b, fanout.LastChunk...)
 	}

@@ -16,6 +16,7 @@ type message struct {
 	cut    *cut
 	cull   *fanout.Cull
 	culled *ref // chosen by a Cull
+	opened *fanout.Gate
 	hard   bool // close everything now
 }
 

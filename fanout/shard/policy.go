@@ -4,6 +4,7 @@ package shard
 
 import (
 	"math"
+	"slices"
 
 	"sluice/fanout"
 )
@@ -16,7 +17,7 @@ const maxOwed = 64 << 10
 // event is copied, and what the client then has is remembered. With policy drop there
 // is nowhere else to go on.
 func (s *shard) save(slot uint32, e *entry) {
-	if s.classes[e.class].policy == fanout.Drop {
+	if s.policyOf(e) == fanout.Drop {
 		return
 	}
 	if e.flags&flagExtra != 0 {
@@ -121,10 +122,18 @@ func (s *shard) judge(slot uint32, e *entry) {
 	}
 }
 
+// policyOf is the client's policy. Who waited for its meter goes on where it was.
+func (s *shard) policyOf(e *entry) fanout.Policy {
+	if e.flags&flagPaused != 0 {
+		return fanout.Backlog
+	}
+	return s.classes[e.class].policy
+}
+
 // slow does what the policy says about a client at a limit or below the floor.
 func (s *shard) slow(slot uint32, e *entry) {
-	policy := s.classes[e.class].policy
-	if e.flags&flagSlow == 0 {
+	policy := s.policyOf(e)
+	if e.flags&(flagSlow|flagPaused) == 0 {
 		e.flags |= flagSlow
 		s.stats.slow[policy]++
 	}
@@ -246,16 +255,11 @@ func (s *shard) sendBlock(slot uint32, e *entry, x *extra, budget *int) bool {
 		return true
 	}
 	end := min(len(x.block.Bytes), x.off+*budget)
-	granted := 0
+	var granted fanout.Taken
 	if e.flags&flagMetered != 0 {
-		if to, n := x.block.Boundary(x.off, end, math.MaxInt); n > 0 {
-			if granted = s.slab.meter(slot).Take(n); granted == 0 {
-				s.parkDry(slot, e)
-				return false
-			}
-			if end = to; granted < n {
-				end, _ = x.block.Boundary(x.off, to, granted)
-			}
+		var pays bool
+		if end, granted, pays = s.grantBlock(slot, x, end); !pays {
+			return s.parkDry(slot, e)
 		}
 	}
 	b := x.block.Bytes[x.off:end]
@@ -271,8 +275,9 @@ func (s *shard) sendBlock(slot uint32, e *entry, x *extra, budget *int) bool {
 	}
 	sent := x.block.MarkAt(x.off).Ord - before
 	s.stats.events += uint64(sent)
-	if granted > 0 && n < len(b) {
-		s.slab.meter(slot).Give(granted - int(sent))
+	if granted.Events > 0 && n < len(b) {
+		m := x.block.MarkAt(x.off)
+		s.slab.meter(slot).Give(granted, granted.Events-int(x.block.MarkAt(int(m.Next)).Ord-before))
 	}
 	if n == len(b) && errno == 0 {
 		return true
@@ -281,36 +286,121 @@ func (s *shard) sendBlock(slot uint32, e *entry, x *extra, budget *int) bool {
 	return false
 }
 
-// grant asks the client's meter for the events of b and returns what may be sent, and
-// how many events were taken. An entry longer than b is paid with its last piece.
-func (s *shard) grant(slot uint32, e *entry, b []byte) ([]byte, int) {
-	log := s.rosters[e.log].log
-	limit := e.cursor + fanout.Cursor(len(b))
-	to, n := log.Boundary(e.cursor, limit, math.MaxInt)
+// grantBlock is grant for a client that reads a block, up to end.
+func (s *shard) grantBlock(slot uint32, x *extra, end int) (to int, got fanout.Taken, pays bool) {
+	m := x.block.MarkAt(x.off)
+	if int(m.Next) > x.off {
+		return min(int(m.Next), end), got, true
+	}
+	to, n := x.block.Boundary(x.off, end, math.MaxInt)
+	if to == x.off { // larger than what may be sent at once
+		to = end
+		n = int(x.block.MarkAt(int(x.block.MarkAt(x.off+1).Next)).Ord - m.Ord)
+	}
 	if n == 0 {
-		return b, 0
+		return to, got, true
 	}
-	granted := s.slab.meter(slot).Take(n)
-	if granted == 0 {
-		return nil, 0
+	got = s.slab.meter(slot).Take(n)
+	if got.Events > 0 && got.Events < n {
+		to, _ = x.block.Boundary(x.off, to, got.Events)
 	}
-	if granted < n {
-		to, _ = log.Boundary(e.cursor, to, granted)
-	}
-	return b[:to-e.cursor], granted
+	return to, got, got.Events > 0
 }
 
-// parkDry puts a client aside until its meter has more.
-func (s *shard) parkDry(slot uint32, e *entry) {
+// grant asks the client's meter for the events that begin in b, log bytes at its cursor, and returns what may be sent of it. An event is
+// paid before its first byte: who stands within one has paid it. pays is false if there is nothing for it; held is false if the log gave
+// the bytes up.
+func (s *shard) grant(slot uint32, e *entry, b []byte) (may []byte, got fanout.Taken, pays, held bool) {
+	log := s.rosters[e.log].log
+	m := log.Mark(e.cursor)
+	if !m.Held {
+		return nil, got, true, false
+	}
+	if m.Next > e.cursor {
+		return b[:min(len(b), int(m.Next-e.cursor))], got, true, true
+	}
+	to, n := log.Boundary(e.cursor, e.cursor+fanout.Cursor(len(b)), math.MaxInt)
+	if to == e.cursor { // larger than what may be sent at once
+		whole := log.Mark(log.Mark(e.cursor + 1).Next)
+		to, n = e.cursor+fanout.Cursor(len(b)), int(whole.Ord-m.Ord)
+		if !whole.Held {
+			return nil, got, true, false
+		}
+	}
+	if n == 0 {
+		return b[:to-e.cursor], got, true, true
+	}
+	got = s.slab.meter(slot).Take(n)
+	if got.Events > 0 && got.Events < n {
+		to, _ = log.Boundary(e.cursor, to, got.Events)
+	}
+	return b[:to-e.cursor], got, got.Events > 0, true
+}
+
+// giveBack returns what was taken for log bytes from a cursor on, of which the kernel took n only. An event that has begun stays paid,
+// and so does everything if the log does not know any more.
+func (s *shard) giveBack(slot uint32, e *entry, got fanout.Taken, from fanout.Cursor, n int) {
+	log := s.rosters[e.log].log
+	before, at := log.Mark(from), log.Mark(from+fanout.Cursor(n))
+	begun := log.Mark(at.Next)
+	if before.Held && at.Held && begun.Held {
+		s.slab.meter(slot).Give(got, got.Events-int(begun.Ord-before.Ord))
+	}
+}
+
+// parkDry puts a client aside whose meter gave nothing, or ends it. It reports whether to try again at once.
+func (s *shard) parkDry(slot uint32, e *entry) bool {
+	d := s.slab.meter(slot).Dry()
+	if d.End != "" {
+		s.tellWith(slot, e, d.End, d.Last(nil))
+		return false
+	}
+	list := &s.dry
+	if d.Gate != nil {
+		if list = s.gates[d.Gate]; list == nil {
+			s.gates[d.Gate] = new([]ref)
+			d.Gate.Wait(s, func() { s.in.put(message{opened: d.Gate}) })
+			return true // it may have opened before we waited
+		}
+	}
 	e.state = stParked
+	e.flags = e.flags&^flagCaught | flagPaused
 	s.save(slot, e)
 	if e.flags&flagDry == 0 {
 		e.flags |= flagDry
-		s.dry = append(s.dry, ref{slot, e.gen})
+		*list = s.parked(append(*list, ref{slot, e.gen}))
+	}
+	return false
+}
+
+// parked is a list without those who are gone, once they may be many.
+func (s *shard) parked(list []ref) []ref {
+	if len(list) < 1024 || len(list) < 2*s.slab.live {
+		return list
+	}
+	return slices.DeleteFunc(list, func(r ref) bool { return s.slab.at(r.slot).gen != r.gen })
+}
+
+// opened lets all go on who waited at a gate.
+func (s *shard) opened(g *fanout.Gate) {
+	list := s.gates[g]
+	delete(s.gates, g)
+	if list == nil {
+		return
+	}
+	for _, r := range *list {
+		e := s.slab.at(r.slot)
+		if e.gen != r.gen {
+			continue
+		}
+		e.flags &^= flagDry
+		if e.state == stParked {
+			s.later(r.slot, e)
+		}
 	}
 }
 
-// retryDry asks the meters of all parked clients again, once per tick.
+// retryDry asks the meters again that said when, once per tick.
 func (s *shard) retryDry() {
 	list := s.dry
 	s.dry = nil

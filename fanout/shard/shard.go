@@ -56,8 +56,9 @@ type shard struct {
 	catchup fifo[ref]
 	joins   fifo[*joining]
 	closing fifo[due]
-	watched []ref // blocked clients
-	dry     []ref
+	watched []ref                   // blocked clients
+	dry     []ref                   // whose meter says when to ask again
+	gates   map[*fanout.Gate]*[]ref // parked until the gate opens
 	cuts    []*cut
 	notes   []note  // for clients that stood in an event
 	over    []ended // to be reported
@@ -100,7 +101,7 @@ type ended struct {
 func newShard(cfg *Config, m *shardMetrics, epoch time.Time) *shard {
 	return &shard{
 		cfg: cfg, epoch: epoch, now: epoch, busyFrom: epoch, tick: 1, metrics: m,
-		slab: newSlab(), side: map[uint32]*extra{}, gaps: map[uint32]uint32{},
+		slab: newSlab(), side: map[uint32]*extra{}, gates: map[*fanout.Gate]*[]ref{}, gaps: map[uint32]uint32{},
 		byLog: map[*fanout.Log]uint32{}, byClass: map[class]uint16{},
 		stats:   stats{ends: map[fanout.Reason]uint64{}},
 		scratch: make([]byte, 0, turnBytes), trash: make([]byte, 4<<10),
@@ -223,6 +224,8 @@ func (s *shard) readInbox() {
 			m.cull.Offer(s.laggards(m.cull.Most()))
 		case m.culled != nil:
 			s.culled(*m.culled)
+		case m.opened != nil:
+			s.opened(m.opened)
 		case m.hard:
 			s.closeClients()
 		}

@@ -230,26 +230,23 @@ func TestHeartbeatsComeInSilenceOnly(t *testing.T) {
 	}
 }
 
-// A client that stands within an entry, here because its meter ran dry there, gets no
-// heartbeat until the entry is whole.
+// A client that stands within an entry gets no heartbeat until the entry is whole.
 func TestNoHeartbeatWithinAnEntry(t *testing.T) {
 	r := newRig(t, Config{Heartbeat: time.Second})
 	f := r.feed(fanout.LogConfig{})
-	sub := f.live(1)
-	m := &bucket{}
-	sub.Meter = m
-	p := r.join(sub)
+	p := r.join(f.live(1))
+	e := r.s.slab.at(0)
+	e.state = stWaiting // as one that waits for what goes on there
 	event := f.event(100)
 	r.step()
-	e := r.s.slab.at(0)
 	if n, errno := send(e.fd, []byte(event[:40])); n != 40 || errno != 0 {
 		t.Fatal(n, errno)
 	}
 	e.cursor += 40
 	r.pass(3 * time.Second)
 	wantBytes(t, r.all(p), event[:40])
-	m.tokens = 1
-	r.pass(2 * time.Second)
+	r.s.advance(0, e)
+	r.pass(1500 * time.Millisecond)
 	wantBytes(t, r.all(p), event+":\n")
 }
 

@@ -33,6 +33,7 @@ const (
 	flagDry                        // on the dry list
 	flagSlow                       // this spell of slowness is counted
 	flagPlanned                    // end is that of the client's plan
+	flagPaused                     // waited for its meter and has not caught up since: it is not slow
 )
 
 // entry is one client. It holds no pointer, so that the garbage collector never
