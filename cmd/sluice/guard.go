@@ -1,8 +1,10 @@
 package main
 
 import (
+	"cmp"
 	"net"
 	"net/netip"
+	"net/url"
 
 	"sluice/config"
 	"sluice/config/catalog"
@@ -14,7 +16,24 @@ import (
 func newGuard(cfg config.Config) *outbound.Guard {
 	g := outbound.NewGuard(cfg.Upstream.AllowCIDRs)
 	g.Refuse(configured(cfg)...)
+	g.RefuseHosts(func() []string { return brokerHosts(cfg) })
 	return g
+}
+
+// brokerHosts are the servers of the broker in the settings, as host:port.
+func brokerHosts(cfg config.Config) (out []string) {
+	for _, text := range cfg.Broker.URLs {
+		if u, err := url.Parse(text); err == nil {
+			out = append(out, net.JoinHostPort(u.Hostname(), cmp.Or(u.Port(), "4222")))
+		}
+	}
+	return out
+}
+
+// guardBroker keeps upstreams away from the servers of the broker, those too that it tells of.
+func (p *process) guardBroker() {
+	known := brokerHosts(p.cfg)
+	p.guard.RefuseHosts(func() []string { return append(p.broker.Hosts(), known...) })
 }
 
 // configured are the addresses of this process's listeners in the settings. A port that the system chooses and a host name
@@ -76,5 +95,6 @@ func (p *process) guardListeners() {
 func catalogOptions(cfg config.Config, g *outbound.Guard) catalog.Options {
 	o := catalog.OptionsFrom(cfg)
 	o.Loops = g.Own
+	o.Forbidden = g.Why
 	return o
 }

@@ -102,7 +102,7 @@ func (m *Manager) readAll(src Source) ([]input, error) {
 
 // examine judges one definition by itself.
 func (m *Manager) examine(def definition, unread doc.Errors) (warnings []*doc.Error, err error) {
-	c := checker{d: def.doc, api: def.api, loops: m.opt.Loops}
+	c := checker{d: def.doc, api: def.api, loops: m.opt.Loops, forbidden: m.opt.Forbidden}
 	c.check()
 	c.plans()
 	errs := append(slices.Clone(unread), c.errs.Beside(unread)...)
