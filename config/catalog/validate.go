@@ -145,7 +145,7 @@ func (c *checker) endpoint() {
 	if u.RawQuery != "" || u.ForceQuery || u.Fragment != "" || strings.Contains(raw, "#") {
 		c.value(at, "must not have a query or fragment; put a query into a topic's backend")
 	}
-	if c.endpointHost(at, u) {
+	if c.endpointHost(at, u) && u.User == nil {
 		c.endpointReach(at, u)
 	}
 	if p := strings.TrimRight(u.EscapedPath(), "/"); p != "" {
