@@ -269,6 +269,7 @@ func portOf(u *url.URL) uint16 {
 func (g *Guard) Dialer(timeout time.Duration) Dialer {
 	return &net.Dialer{
 		Timeout:         timeout,
+		Resolver:        g.hosts.resolver,
 		KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: 15 * time.Second, Interval: 15 * time.Second, Count: 3},
 		ControlContext: func(_ context.Context, network, addr string, _ syscall.RawConn) error {
 			return g.checkDial(network, addr)

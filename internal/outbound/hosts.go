@@ -21,7 +21,7 @@ const (
 
 // hosts are the servers that the gateway itself uses, by name: the broker's, the counters'. The zero value refuses nothing.
 type hosts struct {
-	lookup func(ctx context.Context, host string) ([]netip.Addr, error) // nil = the system's; for tests
+	resolver *net.Resolver // nil = the system's
 
 	mu    sync.Mutex // guards what follows
 	list  func() []string
@@ -99,13 +99,7 @@ func (h *hosts) resolve(name string, names []string) ([]netip.Addr, error) {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), hostLookup)
 	defer cancel()
-	lookup := h.lookup
-	if lookup == nil {
-		lookup = func(ctx context.Context, host string) ([]netip.Addr, error) {
-			return net.DefaultResolver.LookupNetIP(ctx, "ip", host)
-		}
-	}
-	addrs, err := lookup(ctx, name)
+	addrs, err := h.resolver.LookupNetIP(ctx, "ip", name)
 	if err != nil {
 		return nil, err
 	}
