@@ -14,6 +14,7 @@ import (
 	"sluice/config/admin"
 	"sluice/internal/auth"
 	"sluice/internal/broker"
+	"sluice/internal/certs"
 	"sluice/internal/obs"
 	"sluice/internal/version"
 )
@@ -42,15 +43,22 @@ func (p *process) buildAdmin(ctx context.Context, e env) error {
 	if err != nil {
 		return withCode(exitInvalid, err)
 	}
-	server, err := admin.New(admin.Deps{Accounts: accounts, Catalog: p.manager, Options: catalogOptions(p.cfg, p.guard), Guard: p.guard,
-		Build: version.Read(), Logger: p.log})
+	d := admin.Deps{Accounts: accounts, Catalog: p.manager, Options: catalogOptions(p.cfg, p.guard), Guard: p.guard,
+		Build: version.Read(), Logger: p.log, HSTS: p.cfg.Control.HTTPS.HSTS}
+	if h := p.cfg.Control.HTTPS; h.Enabled() {
+		d.Certs, err = certs.Load(certs.Options{Listener: "control", Cert: h.Cert, Key: h.Key, Logger: p.log, Registerer: p.reg})
+		if err != nil {
+			return withCode(exitInvalid, err)
+		}
+	}
+	server, err := admin.New(d)
 	if err != nil {
 		return withCode(exitFailed, err)
 	}
 	if err := server.Listen(ctx, p.cfg.Control.Addr); err != nil {
 		return bindError(err, p.log)
 	}
-	p.control = server.Addr()
+	p.control, p.manage = server.Addr(), server
 	p.guardListeners()
 	p.start("users", accounts.Run)
 	p.start("control listener", server.Run)
