@@ -89,6 +89,10 @@ type Send struct {
 	H2      string   `json:"h2"`     // name of a script of frames
 	Unread  string   `json:"unread"` // target of a stream that is never read
 	Hold    []string `json:"hold"`   // targets of streams that are open meanwhile
+	// Away takes the broker away meanwhile; needs a fixture with one apart.
+	Away bool `json:"away"`
+	// Broker is what is done to a broker apart: see apartCases.
+	Broker string `json:"broker"`
 	// As are the headers of held streams.
 	As []string `json:"as"`
 	// Emit is a feed of the market that gets an event when the answer's head is there.
@@ -117,8 +121,6 @@ type Manage struct {
 	Times   int            `json:"times"`  // sent so often one after the other; the last answer counts
 	AtOnce  int            `json:"atOnce"` // sent so often at the same time; Want.Each counts the answers
 	Undo    string         `json:"undo"`   // request of admin that brings back the state
-	// Away says that the broker is away meanwhile; needs a fixture with one apart.
-	Away bool `json:"away"`
 }
 
 // Entry is a file of an archive, or as many as its name has a count for: `name*200`.

@@ -293,24 +293,20 @@ func (r *rig) tryManaged(t *testing.T, c Case) (again bool) {
 	held := r.hold(t, c.Send.Hold)
 	counts := r.metrics()
 	before := r.stateAt(counts)
-	if m.Away {
-		r.servers.Stop(0)
+	if c.Send.Away {
+		r.away(t)
 	}
 	if m.AtOnce > 0 {
 		r.atOnce(t, c)
 	} else {
 		n := r.oneManaged(t, c)
-		if !w.Changes && !m.Away && n.want.Log != nil && r.metrics().keptBack() > counts.keptBack() {
+		if !w.Changes && !c.Send.Away && n.want.Log != nil && r.metrics().keptBack() > counts.keptBack() {
 			again, n.want.Log = true, nil
 		}
 		r.noted = append(r.noted, n)
 	}
-	if m.Away {
-		r.servers.Restart(0)
-		until(t, "the broker is back", func() bool {
-			code, _ := r.gate.Ops("/readyz")
-			return code == http.StatusOK
-		})
+	if c.Send.Away {
+		r.back(t)
 	}
 	r.checkEnds(t, held, w.End)
 	if w.State != "" {

@@ -69,7 +69,7 @@ func newRig(t *testing.T, fix Fixture, engine string) *rig {
 		Engine: engine, Env: append([]string{"SLUICE_SECRET_UPSTREAM=" + canary + "-secret", "SLUICE_UPSTREAM_IDLE=0s"}, fix.Env...), HTTPS: fix.HTTPS, Plain: fix.Plain,
 	}
 	if fix.Apart {
-		r.servers = brokertest.Cluster(t, 1, brokertest.ClusterOptions{})
+		r.servers = brokertest.Cluster(t, 1, brokertest.ClusterOptions{Conf: apartConf(t)})
 		o.Env = append(o.Env, "SLUICE_BROKER_URLS="+strings.Join(r.servers.URLs(), ","), "SLUICE_UPSTREAM_ALLOW_CIDRS=127.0.0.0/8")
 	}
 	if o.Manage = len(fix.Users) > 0; !o.Manage {
