@@ -132,10 +132,12 @@ type Catalog struct {
 
 // Control is the management listener.
 type Control struct {
-	// Addr is host:port of the management API, /docs and /openapi.yaml. Default 127.0.0.1:9080: it speaks plain HTTP, so put TLS in
-	// front of it before others reach it. With definitions from files (catalog.apis) all can be read and nothing changed. Empty opens
-	// none.
+	// Addr is host:port of the management API, /docs and /openapi.yaml. Default 127.0.0.1:9080: without https it speaks plain HTTP, so
+	// give it a certificate, or put TLS in front of it, before others reach it. With definitions from files (catalog.apis) all can be
+	// read and nothing changed. Empty opens none.
 	Addr string `json:"addr"`
+	// HTTPS makes the listener speak TLS, and nothing else, as soon as it has a certificate.
+	HTTPS ControlHTTPS `json:"https"`
 	// ImportURL allows the management API to fetch AsyncAPI documents from addresses that its users name, as far as
 	// upstream.allowCIDRs does. Default true. False where control must not connect to anything: files can still be sent.
 	ImportURL bool `json:"importURL"`
@@ -143,6 +145,21 @@ type Control struct {
 	// empty: a password is made up, printed once and kept in the data folder (first-admin-password) until it is changed.
 	AdminPasswordFile string `json:"adminPasswordFile"`
 }
+
+// ControlHTTPS is TLS of the management listener.
+type ControlHTTPS struct {
+	// Cert is a PEM file with the certificate chain. Read again when it changes and on SIGHUP; a bad pair keeps the old one. Default
+	// empty: plain HTTP.
+	Cert string `json:"cert"`
+	// Key is a PEM file with the private key of Cert.
+	Key string `json:"key"`
+	// HSTS tells browsers for how long to use nothing but https for this host, other ports included. Default 0: not told; at
+	// most 17520h, two years.
+	HSTS time.Duration `json:"hsts"`
+}
+
+// Enabled tells whether the management listener speaks TLS.
+func (h ControlHTTPS) Enabled() bool { return h.Cert != "" && h.Key != "" }
 
 // Ops is the listener for health, metrics and profiles.
 type Ops struct {

@@ -58,7 +58,7 @@ func Load(file string, env []string, overrides map[string]string) (Config, []War
 	v.config(&l.cfg)
 	l.errs = append(l.errs, v.errs.Beside(l.errs)...) // a value that could not be read keeps its default: not its fault
 	l.contradictions()
-	l.certificate()
+	l.certificates()
 	l.brokerFiles()
 	l.controlFiles()
 	l.authFiles()
@@ -230,14 +230,21 @@ func (l *loader) value(path string) string {
 	return ""
 }
 
-// certificate checks the TLS pair, so that check-config finds a wrong one before a restart does.
-func (l *loader) certificate() {
-	h := l.cfg.Edge.HTTPS
-	if h.DevTLS || h.Cert == "" || h.Key == "" {
+// certificates checks the TLS pairs of listeners, so that check-config finds a wrong one before a restart does.
+func (l *loader) certificates() {
+	edge, control := l.cfg.Edge.HTTPS, l.cfg.Control.HTTPS
+	if !edge.DevTLS {
+		l.pair("edge.https", edge.Cert, edge.Key)
+	}
+	l.pair("control.https", control.Cert, control.Key)
+}
+
+func (l *loader) pair(at, cert, key string) {
+	if cert == "" || key == "" {
 		return
 	}
-	if _, err := tls.LoadX509KeyPair(h.Cert, h.Key); err != nil {
-		l.errs = append(l.errs, l.at("edge.https.cert", "cannot be used with edge.https.key: "+err.Error(), ""))
+	if _, err := tls.LoadX509KeyPair(cert, key); err != nil {
+		l.errs = append(l.errs, l.at(at+".cert", "cannot be used with "+at+".key: "+err.Error(), ""))
 	}
 }
 

@@ -46,11 +46,26 @@ func (v *validator) config(c *Config) {
 	v.broker(&c.Broker)
 	v.auth(&c.Auth)
 	v.quota(&c.Quota)
-	v.addr("control.addr", c.Control.Addr)
+	v.control(&c.Control)
 	v.addr("ops.addr", c.Ops.Addr)
 	v.oneOf("log.level", c.Log.Level, "debug", "info", "warn", "error")
 	v.oneOf("log.format", c.Log.Format, "auto", "text", "json")
 	v.listeners(c)
+}
+
+func (v *validator) control(c *Control) {
+	v.addr("control.addr", c.Addr)
+	h := &c.HTTPS
+	if h.Cert != "" && h.Key == "" {
+		v.fail("control.https.cert", "needs control.https.key")
+	}
+	if h.Key != "" && h.Cert == "" {
+		v.fail("control.https.key", "needs control.https.cert")
+	}
+	v.duration("control.https.hsts", h.HSTS, 0, 2*365*24*time.Hour)
+	if h.HSTS > 0 && h.Cert == "" {
+		v.fail("control.https.hsts", "needs control.https.cert: only an answer over https may say so")
+	}
 }
 
 func (v *validator) node(name string) {

@@ -30,7 +30,6 @@ type edgeMetrics struct {
 	keptBack    *prometheus.CounterVec
 	resumeTime  prometheus.Histogram
 	resumeSize  prometheus.Histogram
-	reloads     *prometheus.CounterVec
 }
 
 func newMetrics(reg prometheus.Registerer) *edgeMetrics {
@@ -59,7 +58,6 @@ func newMetrics(reg prometheus.Registerer) *edgeMetrics {
 		resumeSize: prometheus.NewHistogram(prometheus.HistogramOpts{Name: "sluice_edge_resume_events",
 			Help:    "Events that such a client had missed: exact while the feed's window holds them, else an upper bound.",
 			Buckets: []float64{0, 1, 10, 100, 1000, 10_000, 100_000}}),
-		reloads:   counters("cert_reloads_total", "Times the certificate files were read again, by result; after failed the old pair stays.", "result"),
 		requests:  counters("requests_total", "Requests answered, by API and status; a stream counts when its head is sent.", "api", "code"),
 		refusals:  counters("refused_total", "Requests refused, by problem type; shed ones too.", "type"),
 		sheds:     counters("sheds_total", "Refusals told as a stream that ends at once.", "type"),
@@ -74,12 +72,9 @@ func newMetrics(reg prometheus.Registerer) *edgeMetrics {
 		tlsErrors: counter("tls_handshake_errors_total", "TLS handshakes that failed."),
 		keptBack:  counters("log_suppressed_total", "Lines about single requests and streams kept back because an event had ten in a second.", "event"),
 	}
-	for _, result := range []string{"ok", "failed"} { // from 0 on, so that the first failure is an increase
-		m.reloads.WithLabelValues(result)
-	}
 	reg.MustRegister(m.connections, m.requests, m.refusals, m.sheds, m.admitTime, m.joinWait, m.resumes, m.badIDs,
 		m.bookmarks, m.gateway, m.ends, m.draining, m.tlsErrors, m.keptBack,
-		m.resumeTime, m.resumeSize, m.reloads)
+		m.resumeTime, m.resumeSize)
 	return m
 }
 
@@ -98,7 +93,7 @@ func (s *Server) registerGauges(reg prometheus.Registerer) {
 			func() float64 { return math.Float64frombits(s.memory.share.Load()) }),
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "sluice_edge_connections_limit",
 			Help: "Streams that this node takes at most."}, func() float64 { return float64(s.admit.most) }),
-		newStaleCollector(s), certCollector{s},
+		newStaleCollector(s),
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "sluice_edge_drain_remaining",
 			Help: "Open streams while draining, else 0."}, func() float64 {
 			if s.phase.Load() == phaseServing {
@@ -153,18 +148,6 @@ func (m *edgeMetrics) resumed(took time.Duration, missed int64) {
 		m.resumeTime.Observe(took.Seconds())
 		m.resumeSize.Observe(float64(max(0, missed)))
 	}
-}
-
-// certRead counts a reading of the certificate files.
-func (m *edgeMetrics) certRead(err error) {
-	if m == nil {
-		return
-	}
-	result := "ok"
-	if err != nil {
-		result = "failed"
-	}
-	m.reloads.WithLabelValues(result).Inc()
 }
 
 // badID counts an id that was of no use: malformed, foreign (never of this feed, or

@@ -1,7 +1,6 @@
 package edge
 
 import (
-	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 )
@@ -33,27 +32,4 @@ func (c *staleCollector) Collect(ch chan<- prometheus.Metric) {
 	for k, n := range count {
 		ch <- prometheus.MustNewConstMetric(c.feeds, prometheus.GaugeValue, float64(n), k.api, k.reason)
 	}
-}
-
-// certCollector reports how long the certificate of the TLS listener is still good.
-type certCollector struct{ s *Server }
-
-func certExpiry() *prometheus.Desc {
-	return prometheus.NewDesc("sluice_edge_cert_expiry_seconds",
-		"Time until the certificate of the TLS listener expires; negative = it has.", nil, nil)
-}
-
-// Describe implements prometheus.Collector.
-func (c certCollector) Describe(ch chan<- *prometheus.Desc) { ch <- certExpiry() }
-
-// Collect implements prometheus.Collector.
-func (c certCollector) Collect(ch chan<- prometheus.Metric) {
-	c.s.mu.Lock()
-	certs := c.s.certs
-	c.s.mu.Unlock()
-	if certs == nil {
-		return
-	}
-	left := certs.current.Load().Leaf.NotAfter.Sub(c.s.now())
-	ch <- prometheus.MustNewConstMetric(certExpiry(), prometheus.GaugeValue, left.Truncate(time.Second).Seconds())
 }

@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/testutil"
 
 	"sluice/internal/broker"
 )
@@ -36,12 +35,5 @@ func TestStaleFeedsAreCounted(t *testing.T) {
 	link = broker.Link{Since: time.Now()}
 	if got := after(staleAfter + time.Second); !strings.Contains(got, `value:"broker"`) {
 		t.Errorf("link lost: %q", got)
-	}
-}
-
-// Without a TLS listener there is no certificate to tell of.
-func TestCertExpiry(t *testing.T) {
-	if n := testutil.CollectAndCount(certCollector{&Server{}}); n != 0 {
-		t.Errorf("%d series without a certificate", n)
 	}
 }

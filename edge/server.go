@@ -22,6 +22,7 @@ import (
 	"sluice/edge/quota"
 	"sluice/fanout"
 	"sluice/internal/broker"
+	"sluice/internal/certs"
 	"sluice/internal/trace"
 )
 
@@ -125,6 +126,7 @@ type Server struct {
 	judged   atomic.Uint64 // times that all rights were judged
 	lines    *lines
 	metrics  *edgeMetrics
+	reg      prometheus.Registerer // nil = none
 	front    *echo.Echo
 	memory   memoryWatch
 	moveOver time.Duration // see moves; tests have less
@@ -134,7 +136,7 @@ type Server struct {
 
 	mu        sync.Mutex // guards what follows; set by Listen
 	listeners []*listener
-	certs     *certificates
+	certs     *certs.Pair
 }
 
 // listener is one open port and its server.
@@ -166,7 +168,7 @@ func New(cfg Config, d Deps) (*Server, error) {
 		cfg: cfg, catalog: d.Catalog, hub: d.Hub, portable: d.Portable, adopter: d.Adopter, access: d.Access, verifier: d.Verifier, link: d.Link,
 		log: d.Logger, now: d.Clock, tracer: d.Tracer, metering: newMetering(d.Limiter),
 		admit: newAdmission(cfg.Edge, d.Clock), metas: newMetaTable(), lines: newLines(d.Clock),
-		metrics: newMetrics(d.Registerer), memory: memoryWatch{sample: sampleMemory, every: memoryLook},
+		reg: d.Registerer, metrics: newMetrics(d.Registerer), memory: memoryWatch{sample: sampleMemory, every: memoryLook},
 		moveOver: moveOver,
 	}
 	s.front = s.newFront()
@@ -196,12 +198,15 @@ func (s *Server) Listen(ctx context.Context) (err error) {
 	if !s.cfg.Edge.HTTPS.Enabled() {
 		return nil
 	}
-	if s.certs, err = loadCertificates(s.cfg.Edge.HTTPS, s.cfg.Data, s.now(), s.log); err != nil {
-		return err
+	const name = "edge-https"
+	h := s.cfg.Edge.HTTPS
+	if s.certs == nil {
+		s.certs, err = certs.Load(certs.Options{Listener: name, Cert: h.Cert, Key: h.Key, Data: s.cfg.Data, Logger: s.log, Registerer: s.reg, Clock: s.now})
+		if err != nil {
+			return err
+		}
 	}
-	s.certs.metrics = s.metrics
-	conf := &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: s.certs.get}
-	return s.open(ctx, "edge-https", s.cfg.Edge.HTTPS.Addr, conf)
+	return s.open(ctx, name, h.Addr, s.certs.Config())
 }
 
 // open opens one listener. s.mu is held.
@@ -280,7 +285,7 @@ func (s *Server) Run(ctx context.Context) error {
 	g.Go(func() error { s.warden(ctx); return nil })
 	g.Go(func() error { s.watchMemory(ctx); return nil })
 	if s.certs != nil {
-		g.Go(func() error { s.certs.watch(ctx); return nil })
+		g.Go(func() error { s.certs.Watch(ctx); return nil })
 	}
 	closing, stop := context.WithCancel(context.WithoutCancel(ctx))
 	closed := make(chan struct{})
@@ -332,7 +337,7 @@ func (s *Server) Reload() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.certs != nil {
-		s.certs.again()
+		s.certs.Reload()
 	}
 }
 

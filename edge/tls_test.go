@@ -2,19 +2,19 @@ package edge
 
 import (
 	"crypto/tls"
-	"log/slog"
 	"os"
 	"path/filepath"
 	"testing"
 	"time"
 
 	"sluice/config"
+	"sluice/internal/certs"
 )
 
 // writePair makes a certificate and puts it where the settings point.
 func writePair(t *testing.T, dir string) config.EdgeHTTPS {
 	t.Helper()
-	_, text, err := selfSigned(time.Now())
+	_, text, err := certs.SelfSigned(time.Now())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -60,39 +60,5 @@ func TestCertificateReload(t *testing.T) {
 	})
 	if got := r.serial(); got != second {
 		t.Errorf("serial %s, want %s", got, second)
-	}
-}
-
-func TestBadCertificateRefusesToStart(t *testing.T) {
-	dir := t.TempDir()
-	c := writePair(t, dir)
-	if err := os.WriteFile(c.Key, []byte("nothing"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := loadCertificates(c, "", time.Now(), slog.New(slog.DiscardHandler)); err == nil {
-		t.Error("no error")
-	}
-}
-
-// The development certificate is kept, and made anew before it ends.
-func TestDevCertificateIsKept(t *testing.T) {
-	dir := filepath.Join(t.TempDir(), "data")
-	now := time.Now()
-	serial := func(at time.Time) string {
-		c, err := devCertificate(dir, at)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return c.Leaf.SerialNumber.String()
-	}
-	first := serial(now)
-	if again := serial(now.Add(300 * 24 * time.Hour)); again != first {
-		t.Error("made again although it is good for weeks")
-	}
-	if renewed := serial(now.Add(devLife - time.Hour)); renewed == first {
-		t.Error("not renewed an hour before its end")
-	}
-	if st, err := os.Stat(filepath.Join(dir, "dev-tls.pem")); err != nil || st.Mode().Perm() != 0o600 {
-		t.Errorf("%v %v", st, err)
 	}
 }

@@ -17,6 +17,7 @@ import (
 	"sluice/internal/access/token"
 	"sluice/internal/auth"
 	"sluice/internal/broker"
+	"sluice/internal/certs"
 	"sluice/internal/obs"
 	"sluice/internal/presence"
 	"sluice/internal/version"
@@ -52,16 +53,23 @@ func (p *process) buildAdmin(ctx context.Context, e env) error {
 		return withCode(exitInvalid, err)
 	}
 	roster := presence.NewRoster(p.broker.Bus(), p.log)
-	server, err := admin.New(admin.Deps{Accounts: accounts, Catalog: shown, Nodes: nodes{roster, p}, Access: p.access, Tickets: p.tickets(),
+	d := admin.Deps{Accounts: accounts, Catalog: shown, Nodes: nodes{roster, p}, Access: p.access, Tickets: p.tickets(),
 		Options: catalogOptions(p.cfg, p.guard), Guard: p.guard, NoImport: !p.cfg.Control.ImportURL,
-		Build: version.Read(), Logger: p.log})
+		Build: version.Read(), Logger: p.log, HSTS: p.cfg.Control.HTTPS.HSTS}
+	if h := p.cfg.Control.HTTPS; h.Enabled() {
+		d.Certs, err = certs.Load(certs.Options{Listener: "control", Cert: h.Cert, Key: h.Key, Logger: p.log, Registerer: p.reg})
+		if err != nil {
+			return withCode(exitInvalid, err)
+		}
+	}
+	server, err := admin.New(d)
 	if err != nil {
 		return withCode(exitFailed, err)
 	}
 	if err := server.Listen(ctx, p.cfg.Control.Addr); err != nil {
 		return bindError(err, p.log)
 	}
-	p.control = server.Addr()
+	p.control, p.manage = server.Addr(), server
 	p.guardListeners()
 	p.start("users", accounts.Run)
 	p.start("edges", roster.Run)

@@ -76,6 +76,7 @@ func (p *process) buildBroker(ctx context.Context) error {
 		return withCode(exitFailed, fmt.Errorf("broker: %w", err))
 	}
 	p.broker = node
+	p.guardBroker()
 	p.health.Ready("broker", p.brokerHealth)
 	if !p.linkWithin(ctx, firstWait) {
 		p.log.Warn("no broker yet: starting without it, not ready until it answers", "urls", p.cfg.Broker.URLs, "why", node.Link().Why)

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"net"
 	"net/netip"
 	"net/url"
@@ -17,7 +18,24 @@ import (
 func newGuard(cfg config.Config) *outbound.Guard {
 	g := outbound.NewGuard(cfg.Upstream.AllowCIDRs)
 	g.Refuse(configured(cfg)...)
+	g.RefuseHosts(func() []string { return brokerHosts(cfg) })
 	return g
+}
+
+// brokerHosts are the servers of the broker in the settings, as host:port.
+func brokerHosts(cfg config.Config) (out []string) {
+	for _, text := range cfg.Broker.URLs {
+		if u, err := url.Parse(text); err == nil {
+			out = append(out, net.JoinHostPort(u.Hostname(), cmp.Or(u.Port(), "4222")))
+		}
+	}
+	return out
+}
+
+// guardBroker keeps upstreams away from the servers of the broker, those too that it tells of.
+func (p *process) guardBroker() {
+	known := brokerHosts(p.cfg)
+	p.guard.RefuseHosts(func() []string { return append(p.broker.Hosts(), known...) })
 }
 
 // configured are the addresses of this process's listeners in the settings. A port that the system chooses and a host name
@@ -79,6 +97,7 @@ func (p *process) guardListeners() {
 // reach edges by.
 func catalogOptions(cfg config.Config, g *outbound.Guard) catalog.Options {
 	o := catalog.OptionsFrom(cfg)
+	o.Forbidden = g.Why
 	o.Public = cfg.Public()
 	public := cfg.Edge.Public()
 	o.Loops = func(endpoint *url.URL) bool {

@@ -16,6 +16,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"sluice/config"
+	"sluice/config/admin"
 	"sluice/config/catalog"
 	"sluice/edge"
 	"sluice/fanout"
@@ -49,6 +50,7 @@ type process struct {
 	hub     *fanout.Hub        // nil without role edge
 	opsAt   net.Addr           // nil without an ops listener
 	control net.Addr           // nil without a control listener
+	manage  *admin.Server      // nil likewise
 	lock    *dataLock          // of the data folder; nil if nothing is stored there
 	traces  *obs.Traces        // nil = off
 

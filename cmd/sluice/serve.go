@@ -151,6 +151,9 @@ func (p *process) reload(ctx context.Context) {
 	if p.edge != nil {
 		p.edge.Reload()
 	}
+	if p.manage != nil {
+		p.manage.Reload()
+	}
 	if err := p.broker.Reload(); err != nil {
 		p.log.Error("login files of the broker not reloaded: its connections stay as they are", "error", err)
 	}

@@ -15,6 +15,7 @@ import (
 	"sluice/config/asyncapi"
 	"sluice/config/catalog"
 	"sluice/internal/doc"
+	"sluice/internal/outbound"
 	"sluice/internal/problem"
 )
 
@@ -162,21 +163,79 @@ func (s *Server) fail(err error, c echo.Context) {
 	}
 }
 
-// logFailure writes one line per refused change, with what the client is not told.
+// logFailure writes one line per refused request, with what the client is not told. Its event says what kind of refusal it is.
 func (s *Server) logFailure(c echo.Context, err error, status int, kind problem.Kind, id string) {
-	level := slog.LevelInfo
-	switch {
-	case status >= http.StatusInternalServerError:
-		level = slog.LevelError
-	case kind == problem.CrossOrigin || kind == problem.TooManyAttempts || kind == problem.Forbidden:
-		level = slog.LevelWarn
-	case c.Request().Method == http.MethodGet:
+	event, level := eventOf(err, kind, status)
+	if level == slog.LevelInfo && c.Request().Method == http.MethodGet {
 		level = slog.LevelDebug
 	}
 	text := err.Error()
 	if at := strings.IndexByte(text, '\n'); at > 0 {
 		text = text[:at] + " …"
 	}
-	s.log.Log(c.Request().Context(), level, "management request refused", "slug", string(kind), "status", status, "method", c.Request().Method,
-		"route", c.Path(), "user", callerOf(c).Name, "request", id, "error", text)
+	if len(text) > mostLogged {
+		text = text[:mostLogged] + "…"
+	}
+	s.log.Log(c.Request().Context(), level, event, "slug", string(kind), "status", status, "method", c.Request().Method,
+		"route", c.Path(), "client_ip", c.RealIP(), "user", callerOf(c).Name, "request_id", id, "error", text)
+}
+
+// mostLogged is how many bytes of an error a line of the log has.
+const mostLogged = 1024
+
+// Events of the log.
+const (
+	eventReject   = "mgmt.reject"
+	eventSSRF     = "ssrf.block"          // an address that must not be connected to
+	eventGuessing = "auth.bruteforce"     // more wrong credentials than anybody has by mistake
+	eventRef      = "import.external_ref" // a document that wants another one fetched
+)
+
+// hostile are the refusals that hardly happen by mistake.
+var hostile = []problem.Kind{problem.CrossOrigin, problem.Forbidden, problem.BodyTooLarge, "document-too-large", "duplicate-key", "too-deep",
+	"endpoint-scheme", "endpoint-userinfo", "invalid-backend-path", "invalid-archive"}
+
+// eventOf names the event of a refusal, and how much it deserves a look.
+func eventOf(err error, kind problem.Kind, status int) (event string, level slog.Level) {
+	parts := append(partsOf(err), problem.Part{Type: string(kind)})
+	has := func(k problem.Kind) bool {
+		return slices.ContainsFunc(parts, func(p problem.Part) bool { return p.Type == string(k) })
+	}
+	switch {
+	case status >= http.StatusInternalServerError && !errors.Is(err, outbound.ErrForbidden):
+		return eventReject, slog.LevelError
+	case has("endpoint-forbidden") || errors.Is(err, outbound.ErrForbidden):
+		return eventSSRF, slog.LevelWarn
+	case has(problem.TooManyAttempts):
+		return eventGuessing, slog.LevelWarn
+	case has("external-ref"):
+		return eventRef, slog.LevelWarn
+	case errors.Is(err, errHidden) || slices.ContainsFunc(hostile, has) || slices.ContainsFunc(parts, trick):
+		return eventReject, slog.LevelWarn
+	}
+	return eventReject, slog.LevelInfo
+}
+
+// trick tells YAML that is well-formed and that nobody writes by mistake: custom tags, merge keys.
+func trick(p problem.Part) bool {
+	return p.Type == doc.TypeInvalidYAML && strings.HasSuffix(p.Reason, doc.NotAllowed)
+}
+
+// partsOf are the wrong parts that a refusal names.
+func partsOf(err error) (out []problem.Part) {
+	var told *problem.Error
+	var docs doc.Errors
+	var refused *asyncapi.RefusedError
+	if errors.As(err, &told) {
+		out = append(out, told.Errors...)
+	}
+	if errors.As(err, &docs) {
+		for _, e := range docs {
+			out = append(out, problem.Part{Type: e.Type, Reason: e.Message})
+		}
+	}
+	if errors.As(err, &refused) {
+		out = append(out, refused.Parts...)
+	}
+	return out
 }

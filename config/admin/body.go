@@ -31,6 +31,9 @@ func readBody(c echo.Context, most int64) (data []byte, media string, err error)
 	data, err = io.ReadAll(http.MaxBytesReader(c.Response(), r.Body, most))
 	var tooLarge *http.MaxBytesError
 	if errors.As(err, &tooLarge) {
+		if most == maxImport {
+			return nil, "", problem.Kind(doc.TypeTooLarge)
+		}
 		return nil, "", problem.BodyTooLarge
 	}
 	if err != nil {

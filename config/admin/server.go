@@ -19,6 +19,7 @@ import (
 	"sluice/internal/access"
 	"sluice/internal/access/token"
 	"sluice/internal/auth"
+	"sluice/internal/certs"
 	"sluice/internal/outbound"
 	"sluice/internal/version"
 )
@@ -45,6 +46,8 @@ type Server struct {
 	probing  chan struct{} // a place for each endpoint that is looked at
 	ending   chan struct{} // closed when Run ends, for answers that would go on
 	front    *echo.Echo
+	certs    *certs.Pair  // nil = plain HTTP
+	hsts     string       // the header's value; "" = none
 	ln       net.Listener // set by Listen
 }
 
@@ -68,6 +71,10 @@ type Deps struct {
 	NoImport bool
 	Build    version.Build
 	Logger   *slog.Logger
+	// Certs make the listener speak TLS; nil = plain HTTP. Server.Run watches their files.
+	Certs *certs.Pair
+	// HSTS is for how long browsers are told to use nothing but https; 0 = not told. Only with Certs.
+	HSTS time.Duration
 }
 
 // New reads the contract and makes the routes. It starts and opens nothing.
@@ -88,6 +95,9 @@ func New(d Deps) (*Server, error) {
 	s := &Server{log: d.Logger, accounts: d.Accounts, catalog: d.Catalog, access: d.Access, tickets: d.Tickets, options: d.Options, reach: d.Guard,
 		noImport: d.NoImport, nodes: d.Nodes, build: d.Build, contract: c, page: c.page(), origins: http.NewCrossOriginProtection(),
 		ending: make(chan struct{}), probing: make(chan struct{}, probesAtOnce)}
+	if s.certs = d.Certs; s.certs != nil && d.HSTS > 0 {
+		s.hsts = fmt.Sprintf("max-age=%d", int64(d.HSTS.Seconds()))
+	}
 	s.front = s.newFront()
 	return s, nil
 }
@@ -110,6 +120,12 @@ func (s *Server) common(next echo.HandlerFunc) echo.HandlerFunc {
 		h.Set("Cache-Control", "no-store")
 		h.Set("X-Content-Type-Options", "nosniff")
 		h.Set("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")
+		h.Set("Referrer-Policy", "no-referrer")
+		h.Set("Cross-Origin-Opener-Policy", "same-origin")
+		h.Set("Cross-Origin-Resource-Policy", "same-origin")
+		if s.hsts != "" {
+			h.Set("Strict-Transport-Security", s.hsts)
+		}
 		defer func() {
 			if v := recover(); v != nil {
 				s.log.Error("management request panicked", "route", c.Path(), "panic", v, "stack", string(debug.Stack()))
@@ -135,22 +151,55 @@ func (s *Server) Listen(ctx context.Context, addr string) error {
 	if err != nil {
 		return fmt.Errorf("control listener: %w", err)
 	}
-	s.ln = ln
-	s.log.Info("listening", "listener", "control", "addr", ln.Addr().String())
+	s.ln = newLimited(ln, mostConnections)
+	s.log.Info("listening", "listener", "control", "addr", ln.Addr().String(), "tls", s.certs != nil)
 	return nil
+}
+
+// Reload reads the certificate files again; so does a change of them.
+func (s *Server) Reload() {
+	if s.certs != nil {
+		s.certs.Reload()
+	}
 }
 
 // Addr is the address that Listen opened.
 func (s *Server) Addr() net.Addr { return s.ln.Addr() }
 
-// Run answers requests until ctx ends, then lets those that are under way finish.
-func (s *Server) Run(ctx context.Context) error {
+// newServer makes net/http's server: every wait and length is bounded.
+func (s *Server) newServer() *http.Server {
 	srv := &http.Server{
 		Handler: s.front, ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 30 * time.Second, WriteTimeout: 60 * time.Second,
 		IdleTimeout: 120 * time.Second, MaxHeaderBytes: 32 << 10, ErrorLog: slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
+		Protocols: new(http.Protocols), HTTP2: &http.HTTP2Config{MaxConcurrentStreams: 100, MaxReadFrameSize: 16 << 10},
 	}
-	failed := make(chan error, 1)
-	go func() { failed <- srv.Serve(s.ln) }() // ends with srv, awaited below
+	srv.Protocols.SetHTTP1(true)
+	if s.certs != nil {
+		srv.TLSConfig = s.certs.Config()
+		srv.Protocols.SetHTTP2(true)
+	}
+	return srv
+}
+
+// Run answers requests until ctx ends, then lets those that are under way finish.
+func (s *Server) Run(ctx context.Context) error {
+	srv := s.newServer()
+	failed, watched := make(chan error, 1), make(chan struct{})
+	watching, stop := context.WithCancel(ctx)
+	go func() { // ends with srv, awaited below
+		if s.certs != nil {
+			failed <- srv.ServeTLS(s.ln, "", "")
+			return
+		}
+		failed <- srv.Serve(s.ln)
+	}()
+	go func() { // ends with watching, awaited below
+		defer close(watched)
+		if s.certs != nil {
+			s.certs.Watch(watching)
+		}
+	}()
+	defer func() { stop(); <-watched }()
 	select {
 	case err := <-failed:
 		return err

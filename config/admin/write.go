@@ -2,6 +2,7 @@ package admin
 
 import (
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"net/url"
 
@@ -105,11 +106,17 @@ func definition(c echo.Context, status int, r *catalog.Record) error {
 // find returns an API that the caller may see; any other is not there.
 func (s *Server) find(c echo.Context, id string) (*catalog.Record, error) {
 	r, err := s.catalog.Get(id)
-	if err != nil || !manages(callerOf(c), r) {
+	switch {
+	case err != nil:
 		return nil, problem.NotFound
+	case !manages(callerOf(c), r):
+		return nil, errHidden
 	}
 	return r, nil
 }
+
+// errHidden is the answer to who asks for what others own: that it is not there. The log tells the two apart.
+var errHidden = fmt.Errorf("it is there, but not for this user: %w", problem.NotFound)
 
 // manages tells whether a caller sees an API in the management API: a private one is its owner's and the administrators'.
 func manages(p auth.Principal, r *catalog.Record) bool { return sees(p, r.Face()) }

@@ -17,8 +17,10 @@ type checker struct {
 	d     *doc.Document
 	api   *API
 	loops func(*url.URL) bool // Options.Loops
-	errs  doc.Errors
-	warns doc.Errors
+	// forbidden is Options.Forbidden, or nil where an endpoint is only read.
+	forbidden func(*url.URL) string
+	errs      doc.Errors
+	warns     doc.Errors
 }
 
 func (c *checker) fail(slug, pointer, format string, args ...any) {

@@ -23,6 +23,10 @@ type Options struct {
 	Loops func(endpoint *url.URL) bool
 	// Public are the addresses under which clients reach the edges; a record's status names those of its API.
 	Public []config.PublicURL
+	// Forbidden says why no connection may be made to an endpoint, as far as it can be told without looking up a name; "" = it may. It is
+	// asked when a definition is written, not when a stored one or a file is read: the settings of the node that dials may differ, and a
+	// feed says so itself. Nil = not asked.
+	Forbidden func(endpoint *url.URL) (why string)
 }
 
 // OptionsFrom takes the settings that definitions inherit out of a process's settings.

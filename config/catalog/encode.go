@@ -18,7 +18,7 @@ func Blank() *API {
 // resource, without positions. It normalises spec.context as reading a file does. What clashes with other APIs is told by whoever
 // knows those.
 func (a *API) Examine(opt Options) (errs, warnings doc.Errors) {
-	c := checker{api: a, loops: opt.Loops}
+	c := checker{api: a, loops: opt.Loops, forbidden: opt.Forbidden}
 	c.check()
 	return c.errs, c.warns
 }

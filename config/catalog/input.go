@@ -102,7 +102,7 @@ func (m *Manager) readAll(src Source, others ...string) ([]input, error) {
 
 // examine judges one definition by itself. plans are there beside those that are stored.
 func (m *Manager) examine(def definition, unread doc.Errors, plans []string) (warnings []*doc.Error, err error) {
-	c := checker{d: def.doc, api: def.api, loops: m.opt.Loops}
+	c := checker{d: def.doc, api: def.api, loops: m.opt.Loops, forbidden: m.opt.Forbidden}
 	c.check()
 	c.plans()
 	m.offered(&c, plans)

@@ -145,8 +145,9 @@ func (c *checker) endpoint() {
 	if u.RawQuery != "" || u.ForceQuery || u.Fragment != "" || strings.Contains(raw, "#") {
 		c.value(at, "must not have a query or fragment; put a query into a topic's backend")
 	}
-	c.endpointHost(at, u)
-	c.endpointLoop(at, u)
+	if c.endpointHost(at, u) && u.User == nil {
+		c.endpointReach(at, u)
+	}
 	if p := strings.TrimRight(u.EscapedPath(), "/"); p != "" {
 		if _, trailing, err := splitPath(p); err != nil || trailing {
 			c.value(at, "has a path with an empty, dot or ambiguous segment")
@@ -154,12 +155,14 @@ func (c *checker) endpoint() {
 	}
 }
 
-func (c *checker) endpointHost(at string, u *url.URL) {
+// endpointHost checks host and port as they are written; true if nothing is wrong with them.
+func (c *checker) endpointHost(at string, u *url.URL) (ok bool) {
 	host := u.Hostname()
 	if host == "" {
 		c.value(at, "must name a host")
-		return
+		return false
 	}
+	before := len(c.errs)
 	if port := u.Port(); port == "0" || len(port) > 5 || strings.HasSuffix(u.Host, ":") {
 		c.value(at, "has no usable port")
 	} else if port != "" {
@@ -171,26 +174,35 @@ func (c *checker) endpointHost(at string, u *url.URL) {
 		if addr.Is4In6() || addr.Zone() != "" {
 			c.fail("endpoint-forbidden", at, "must write its address in the usual form")
 		}
-		return
+		return len(c.errs) == before
 	}
 	// 2130706433, 0x7f.1 and the like are addresses to some programs and names to others.
 	last := strings.TrimSuffix(host, ".")
 	last = last[strings.LastIndexByte(last, '.')+1:]
 	if last == "" || last[0] >= '0' && last[0] <= '9' || strings.Contains(host, ":") {
 		c.fail("endpoint-forbidden", at, "must write its address in the usual form")
-		return
+		return false
 	}
 	if len(host) > 253 || strings.ContainsFunc(host, func(r rune) bool {
 		return !unicode.IsLetter(r) && !unicode.IsDigit(r) && !strings.ContainsRune("-._", r)
 	}) {
 		c.value(at, "has no usable host name")
 	}
+	return len(c.errs) == before
 }
 
-// endpointLoop checks that the endpoint is not this process: each event of a feed that reads itself comes back as a new one.
-func (c *checker) endpointLoop(at string, u *url.URL) {
+// endpointReach checks that the endpoint is not this process, as each event of a feed that reads itself comes back as a new one, and that
+// it may be connected to.
+func (c *checker) endpointReach(at string, u *url.URL) {
 	if c.loops != nil && c.loops(u) {
 		c.fail("endpoint-loop", at, "belongs to a listener of this process (edge, control or ops): the feeds would read themselves; name the backend's own address")
+		return
+	}
+	if c.forbidden == nil {
+		return
+	}
+	if why := c.forbidden(u); why != "" {
+		c.fail("endpoint-forbidden", at, "leads to an address that no API may read from (%s); upstream.allowCIDRs of the process names those that it may", why)
 	}
 }
 

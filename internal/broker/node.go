@@ -1,11 +1,14 @@
 package broker
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"fmt"
 	"log/slog"
 	"net"
+	"net/url"
+	"strconv"
 	"sync"
 
 	"github.com/nats-io/nats.go"
@@ -181,6 +184,20 @@ func (n *Node) MaxEvent() int {
 
 // Embedded reports whether the broker runs in this process.
 func (n *Node) Embedded() bool { return n.server != nil }
+
+// Hosts are the servers that the node knows of, those of its cluster too, as host:port; none for an embedded broker.
+func (n *Node) Hosts() []string {
+	if n.cfg.embedded() || n.cfg.Dial != nil {
+		return nil
+	}
+	var out []string
+	for _, text := range n.conns.byRole[roleBus].Servers() {
+		if u, err := url.Parse(text); err == nil && u.Hostname() != "" {
+			out = append(out, net.JoinHostPort(u.Hostname(), cmp.Or(u.Port(), strconv.Itoa(nats.DefaultPort))))
+		}
+	}
+	return out
+}
 
 // Close sends what is buffered, closes the connections and stops an embedded broker,
 // waiting until its store is closed. Callers stop using the node before.

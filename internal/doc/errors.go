@@ -60,6 +60,9 @@ const (
 	TypeInvalidValue = "invalid-value"
 )
 
+// NotAllowed ends the message of an invalid-yaml error about a custom tag or a merge key: well-formed, and a trick more often than a mistake.
+const NotAllowed = "is not allowed"
+
 // Errors is everything wrong with one or more documents. Never empty when it is returned as an error.
 type Errors []*Error
 

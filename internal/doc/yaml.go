@@ -114,7 +114,7 @@ func (w *yamlWalk) node(n *yaml.Node, pointer string, depth int) *Node {
 		return w.scalar(n, pointer)
 	}
 	if n.Style&yaml.TaggedStyle != 0 && n.Tag != "!!map" && n.Tag != "!!seq" && n.Tag != "!" {
-		return w.fail(n, pointer, TypeInvalidYAML, "tag %s is not allowed", quote(n.Tag))
+		return w.fail(n, pointer, TypeInvalidYAML, "tag %s "+NotAllowed, quote(n.Tag))
 	}
 	if n.Kind == yaml.SequenceNode {
 		return w.list(n, pointer, depth)
@@ -145,7 +145,7 @@ func (w *yamlWalk) mapping(n *yaml.Node, pointer string, depth int) *Node {
 			continue
 		}
 		if k.Tag == "!!merge" {
-			w.fail(k, pointer, TypeInvalidYAML, "merge key %q is not allowed", k.Value)
+			w.fail(k, pointer, TypeInvalidYAML, "merge key %q "+NotAllowed, k.Value)
 			continue
 		}
 		at := Join(pointer, k.Value)
@@ -171,7 +171,7 @@ func (w *yamlWalk) scalar(n *yaml.Node, pointer string) *Node {
 	switch n.Tag {
 	case "!!str", "!", "!!timestamp", "!!merge":
 		if tagged && (n.Tag == "!!timestamp" || n.Tag == "!!merge") {
-			return w.fail(n, pointer, TypeInvalidYAML, "tag %s is not allowed", quote(n.Tag))
+			return w.fail(n, pointer, TypeInvalidYAML, "tag %s "+NotAllowed, quote(n.Tag))
 		}
 	case "!!null":
 		out.Kind = Null
@@ -185,7 +185,7 @@ func (w *yamlWalk) scalar(n *yaml.Node, pointer string) *Node {
 		}
 		out.Kind = Number
 	default:
-		return w.fail(n, pointer, TypeInvalidYAML, "tag %s is not allowed", quote(n.Tag))
+		return w.fail(n, pointer, TypeInvalidYAML, "tag %s "+NotAllowed, quote(n.Tag))
 	}
 	return out
 }

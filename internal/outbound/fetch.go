@@ -20,7 +20,7 @@ const (
 var ErrTooLarge = errors.New("is larger than the limit")
 
 // Fetch gets a document by its address: one GET without credentials, cookies or proxy, at most 3 redirects, 10 s and most bytes. Every
-// address on the way is checked by g, redirects too. It is not retried. Only an answer 200 counts.
+// address on the way is checked by g, redirects too, and none leads from https to http. It is not retried. Only an answer 200 counts.
 func Fetch(ctx context.Context, g *Guard, address string, most int64) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(ctx, fetchTime)
 	defer cancel()
@@ -36,6 +36,9 @@ func Fetch(ctx context.Context, g *Guard, address string, most int64) ([]byte, e
 	client := http.Client{Transport: rt, CheckRedirect: func(req *http.Request, via []*http.Request) error {
 		if len(via) > fetchRedirects {
 			return fmt.Errorf("more than %d redirects", fetchRedirects)
+		}
+		if via[len(via)-1].URL.Scheme == "https" && req.URL.Scheme != "https" {
+			return fmt.Errorf("redirect from https to %s: %w", req.URL.Scheme, ErrForbidden)
 		}
 		req.Header.Del("Referer")
 		return g.CheckURL(req.URL)

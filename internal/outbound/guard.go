@@ -35,10 +35,11 @@ type Dialer interface {
 }
 
 // Guard decides which addresses may be connected to. Public addresses always may; loopback, private, link-local and other
-// special ones only if a prefix of the allow list holds them; addresses named by Refuse never. Safe for concurrent use.
+// special ones only if a prefix of the allow list holds them; addresses named by Refuse and RefuseHosts never. Safe for concurrent use.
 type Guard struct {
 	allow   []netip.Prefix
 	refused atomic.Pointer[[]netip.AddrPort]
+	hosts   hosts
 }
 
 // NewGuard returns a Guard that allows the special addresses in allow. A link-local address is allowed only by a prefix
@@ -90,12 +91,12 @@ func (g *Guard) own(a netip.AddrPort) bool {
 // Own says that u leads back to one of the addresses given to Refuse, as far as that can be told without looking up a name:
 // for an address and for localhost.
 func (g *Guard) Own(u *url.URL) bool {
-	host := strings.TrimSuffix(strings.ToLower(u.Hostname()), ".")
-	if host == "localhost" || strings.HasSuffix(host, ".localhost") {
+	host := u.Hostname()
+	if isLocalhost(host) {
 		return g.own(netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), portOf(u))) ||
 			g.own(netip.AddrPortFrom(netip.IPv6Loopback(), portOf(u)))
 	}
-	ip, err := netip.ParseAddr(host)
+	ip, err := netip.ParseAddr(strings.TrimSuffix(host, "."))
 	return err == nil && g.own(netip.AddrPortFrom(ip, portOf(u)))
 }
 
@@ -119,6 +120,9 @@ func (g *Guard) Check(a netip.AddrPort) error {
 	ip := a.Addr().Unmap().WithZone("")
 	if g.own(a) {
 		return &ForbiddenError{Addr: a.String(), Why: "own listener"}
+	}
+	if why := g.hosts.refuse(netip.AddrPortFrom(ip, a.Port())); why != "" {
+		return &ForbiddenError{Addr: a.String(), Why: why}
 	}
 	why := special(ip)
 	if why == "" || g.allowed(ip) {
@@ -197,7 +201,7 @@ func special(ip netip.Addr) string {
 }
 
 // CheckURL says whether u may be the URL of an endpoint: http or https, an ASCII host, no user, and, if the host is
-// written as an address, one that may be connected to. Names are checked when they are dialled.
+// written as an address, one that may be connected to; localhost is one of those too. Other names are checked when they are dialled.
 func (g *Guard) CheckURL(u *url.URL) error {
 	if u.Scheme != "http" && u.Scheme != "https" {
 		return fmt.Errorf("scheme %q: %w", u.Scheme, ErrForbidden)
@@ -212,11 +216,40 @@ func (g *Guard) CheckURL(u *url.URL) error {
 	if strings.IndexFunc(host, func(r rune) bool { return r <= ' ' || r >= 0x7f }) >= 0 {
 		return &ForbiddenError{Addr: host, Why: "host is not ASCII"}
 	}
+	if g.hosts.named(host, portOf(u)) {
+		return &ForbiddenError{Addr: u.Host, Why: servers}
+	}
+	if isLocalhost(host) { // one of its addresses is enough: the dialer checks which
+		err := g.Check(netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), portOf(u)))
+		if err != nil && g.Check(netip.AddrPortFrom(netip.IPv6Loopback(), portOf(u))) == nil {
+			return nil
+		}
+		return err
+	}
 	ip, err := netip.ParseAddr(host)
 	if err != nil {
 		return nil
 	}
 	return g.Check(netip.AddrPortFrom(ip, portOf(u)))
+}
+
+// isLocalhost tells the names that lead to the loopback addresses everywhere (RFC 6761).
+func isLocalhost(host string) bool {
+	host = strings.TrimSuffix(strings.ToLower(host), ".")
+	return host == "localhost" || strings.HasSuffix(host, ".localhost")
+}
+
+// Why is what CheckURL has against u, without the address: loopback, private, …; "" if nothing.
+func (g *Guard) Why(u *url.URL) string {
+	err := g.CheckURL(u)
+	var f *ForbiddenError
+	switch {
+	case err == nil:
+		return ""
+	case errors.As(err, &f):
+		return f.Why
+	}
+	return "not http or https"
 }
 
 func portOf(u *url.URL) uint16 {
@@ -236,6 +269,7 @@ func portOf(u *url.URL) uint16 {
 func (g *Guard) Dialer(timeout time.Duration) Dialer {
 	return &net.Dialer{
 		Timeout:         timeout,
+		Resolver:        g.hosts.resolver,
 		KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: 15 * time.Second, Interval: 15 * time.Second, Count: 3},
 		ControlContext: func(_ context.Context, network, addr string, _ syscall.RawConn) error {
 			return g.checkDial(network, addr)

@@ -6,12 +6,18 @@ import (
 	"testing"
 )
 
-// TestBroker takes the store away while the process is down, and then presents ids of the old one.
+// TestBroker takes the store away while the process is down, and then presents ids of the old one; and it does to a broker apart what
+// others can.
 func TestBroker(t *testing.T) {
 	t.Parallel()
 	f := load(t, "broker")
 	fix := f.Fixtures["main"]
+	var apart []Case
 	for _, c := range f.Cases {
+		if c.On == "apart" {
+			apart = append(apart, c)
+			continue
+		}
 		t.Run(c.ID, func(t *testing.T) {
 			ran(t, c.ID)
 			r := newRig(t, fix, "auto")
@@ -32,4 +38,9 @@ func TestBroker(t *testing.T) {
 			r.end()
 		})
 	}
+	t.Run("apart", func(t *testing.T) {
+		r := newRig(t, f.Fixtures["apart"], "auto")
+		r.apartCases(t, apart)
+		r.end()
+	})
 }

@@ -93,6 +93,9 @@ func (r *rig) attempt(t *testing.T, c Case) (again bool) {
 	}
 	counts := r.metrics()
 	before := r.stateAt(counts)
+	if c.Send.Away {
+		r.away(t)
+	}
 	if c.Send.H2 != "" {
 		r.frames(t, c)
 	} else {
@@ -102,6 +105,9 @@ func (r *rig) attempt(t *testing.T, c Case) (again bool) {
 			n.want.Log = nil
 		}
 		r.noted = append(r.noted, n)
+	}
+	if c.Send.Away {
+		r.back(t)
 	}
 	r.checkCounts(t, c.Want, counts, c.Send.H2 != "")
 	if c.Send.Unread == "" {

@@ -1,7 +1,7 @@
 // Package badinput sends everything wrong that the contract names to the real program, and wants the exact answer and
 // nothing else changed.
 //
-// Read edge.yaml, config.yaml, upstream.yaml and broker.yaml (the cases), file.go (what a case can say), run_test.go (what is
+// Read edge.yaml, config.yaml, upstream.yaml, broker.yaml, admin.yaml and asyncapi.yaml (the cases), file.go (what a case can say), run_test.go (what is
 // checked around every case), then the _test.go of a surface. Only tests import it.
 package badinput
 
@@ -14,14 +14,17 @@ import (
 )
 
 // Surfaces are the names of the files, and the letters of the contract's numbers with the highest one of each. Letter F is
-// for API definition files, which the contract leaves to the catalog: its numbers are our own.
-var Surfaces = []Surface{{"edge", "D", 41}, {"config", "C", 11}, {"upstream", "U", 25}, {"broker", "N", 9}}
+// for API definition files and Z for archives of WSO2 projects, whose numbers are our own.
+var Surfaces = []Surface{
+	{"edge", "D", 41, ""}, {"config", "C", 11, "F"}, {"upstream", "U", 25, ""}, {"broker", "N", 9, ""}, {"admin", "M", 28, ""}, {"asyncapi", "S", 10, "Z"},
+}
 
 // Surface is one table of the contract.
 type Surface struct {
 	Name   string
 	Letter string
 	Last   int
+	Own    string // letter of numbers that are our own, "" = none
 }
 
 // File is one surface's cases.
@@ -48,6 +51,11 @@ type Fixture struct {
 	Watch []Watch `json:"watch"`
 	// Feeds is how many feeds run before the first case.
 	Feeds int `json:"feeds"`
+	// Users makes the catalog the broker's and opens the management API, with these users beside admin; who is named as a role has
+	// it, other names have the role creator. APIs are applied by admin.
+	Users []string `json:"users"`
+	// Apart is a broker that is a process of its own, so that cases can take it away.
+	Apart bool `json:"apart"`
 	// Drain sends SIGTERM once the cases' connections are open.
 	Drain bool `json:"drain"`
 }
@@ -81,6 +89,10 @@ type Send struct {
 	H2      string   `json:"h2"`     // name of a script of frames
 	Unread  string   `json:"unread"` // target of a stream that is never read
 	Hold    []string `json:"hold"`   // targets of streams that are open meanwhile
+	// Away takes the broker away meanwhile; needs a fixture with one apart.
+	Away bool `json:"away"`
+	// Broker is what is done to a broker apart: see apartCases.
+	Broker string `json:"broker"`
 	// As are the headers of held streams.
 	As []string `json:"as"`
 	// Emit is a feed of the market that gets an event when the answer's head is there.
@@ -92,6 +104,38 @@ type Send struct {
 	Reload map[string]string `json:"reload"` // definition files, then SIGHUP
 
 	Upstream *Upstream `json:"upstream"`
+
+	Manage *Manage `json:"manage"`
+}
+
+// Manage is a request of the management API. Its body is Body, or an archive of Zip, or a right definition of an API "spoilt" that is
+// wrong where Spoil says; otherwise there is none.
+type Manage struct {
+	Request string         `json:"request"` // method and target
+	As      string         `json:"as"`      // user; "-" = nobody; default admin
+	Type    string         `json:"type"`    // default application/json; of an archive, application/zip
+	Body    string         `json:"body"`
+	Spoil   map[string]any `json:"spoil"` // JSON pointer: value
+	Zip     []Entry        `json:"zip"`
+	Headers []string       `json:"headers"`
+	Times   int            `json:"times"`  // sent so often one after the other; the last answer counts
+	AtOnce  int            `json:"atOnce"` // sent so often at the same time; Want.Each counts the answers
+	Undo    string         `json:"undo"`   // request of admin that brings back the state
+}
+
+// Entry is a file of an archive, or as many as its name has a count for: `name*200`.
+type Entry struct {
+	Name string `json:"name"`
+	Text string `json:"text"`
+	Link bool   `json:"link"`
+}
+
+// Finding is a wrong part of a document; what is 0 is not compared.
+type Finding struct {
+	Type    string `json:"type"`
+	Pointer string `json:"pointer"`
+	Line    int    `json:"line"`
+	Column  int    `json:"column"`
 }
 
 // Upstream is a server that misbehaves: a fault of test/feed, or a body as it stands.
@@ -116,11 +160,17 @@ type Want struct {
 	Closed     bool   `json:"closed"` // after the answer
 	Shed       string `json:"shed"`   // reason: a stream that ends at once
 	// Body is a pattern that the first bytes match; all of them if the connection closes.
-	Body  string         `json:"body"`
-	Like  string         `json:"like"` // case whose answer has the same bytes
-	Log   *Log           `json:"log"`
-	Close *Log           `json:"close"` // fields of a stream's access line
-	Count map[string]int `json:"count"` // metric without sluice_, labels behind it: change
+	Body   string         `json:"body"`
+	Like   string         `json:"like"` // case whose answer has the same bytes
+	Log    *Log           `json:"log"`
+	Close  *Log           `json:"close"`  // fields of a stream's access line
+	Count  map[string]int `json:"count"`  // metric without sluice_, labels behind it: change
+	Errors []Finding      `json:"errors"` // of a problem of the management API, all of them
+	Each   map[string]int `json:"each"`   // status and slug: how many of the answers of AtOnce
+	// End is the reason that the held streams are ended for.
+	End string `json:"end"`
+	// Changes says that the request is right, so that the state is another one afterwards.
+	Changes bool `json:"changes"`
 	// Grows says that a feed may have opened.
 	Grows bool `json:"grows"`
 

@@ -11,9 +11,11 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
+	"sluice/internal/broker/brokertest"
 	"sluice/test/feed"
 	"sluice/test/gateway"
 )
@@ -26,7 +28,10 @@ type rig struct {
 	t       *testing.T
 	gate    *gateway.Gateway
 	market  *feed.Market
-	addr    string // of the upstream
+	addr    string              // of the upstream
+	asked   atomic.Int64        // requests that it got
+	tokens  map[string]string   // of users of the management API
+	servers *brokertest.Servers // nil = the broker is embedded
 	fix     Fixture
 	watched []*watcher
 	fed     []string          // names of the feeds that get events in this case
@@ -54,15 +59,29 @@ func newRig(t *testing.T, fix Fixture, engine string) *rig {
 	t.Helper()
 	gateway.Binary(t, fix.Plain) // which takes its time
 	r := &rig{t: t, fix: fix, market: feed.New(1, feed.Options{Manual: true}), answers: map[string]string{}}
-	srv := httptest.NewServer(r.market)
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
+		r.asked.Add(1)
+		r.market.ServeHTTP(w, q)
+	}))
 	r.addr = srv.Listener.Addr().String()
 	t.Cleanup(func() { r.market.Close(); srv.Close() })
-	r.gate = gateway.New(t, gateway.Options{
+	o := gateway.Options{
 		Engine: engine, Env: append([]string{"SLUICE_SECRET_UPSTREAM=" + canary + "-secret", "SLUICE_UPSTREAM_IDLE=0s"}, fix.Env...), HTTPS: fix.HTTPS, Plain: fix.Plain,
-		APIs: map[string]string{"apis.yaml": r.expand(fix.APIs)},
-	})
+	}
+	if fix.Apart {
+		r.servers = brokertest.Cluster(t, 1, brokertest.ClusterOptions{Conf: apartConf(t)})
+		o.Env = append(o.Env, "SLUICE_BROKER_URLS="+strings.Join(r.servers.URLs(), ","), "SLUICE_UPSTREAM_ALLOW_CIDRS=127.0.0.0/8")
+	}
+	if o.Manage = len(fix.Users) > 0; !o.Manage {
+		o.APIs = map[string]string{"apis.yaml": r.expand(fix.APIs)}
+	}
+	r.gate = gateway.New(t, o)
 	t.Cleanup(r.gate.Kill)
 	r.gate.Start()
+	if o.Manage {
+		r.signIn()
+		r.apply()
+	}
 	r.allUp()
 	for _, w := range fix.Watch {
 		r.watch(w)
@@ -173,7 +192,9 @@ type state struct {
 	Always   []feedState
 	OnDemand []string // these end by themselves, a while after their last reader
 	Streams  float64
-	Catalog  int // how often definitions were taken
+	Catalog  int    // how often definitions were taken
+	Managed  string // APIs and users as the management API tells of them
+	Asked    int64  // requests to the upstream, where no feed makes any
 }
 
 func (r *rig) state() state {
@@ -185,6 +206,10 @@ func (r *rig) stateAt(m series) state {
 	r.t.Helper()
 	s := state{Streams: m.sum("edge_connections")}
 	s.Catalog = r.gate.Logged(func(e gateway.Entry) bool { return e.Is("msg", "definitions reloaded") })
+	s.Managed = r.managed()
+	if r.fix.Feeds == 0 {
+		s.Asked = r.asked.Load()
+	}
 	for _, f := range r.feeds() {
 		if !f.Always {
 			s.OnDemand = append(s.OnDemand, f.API+f.Path)
@@ -207,7 +232,7 @@ func (w *watcher) name() string {
 // same says that s is what it was before, o. A feed on demand may be gone by now, but none may have come, unless grows.
 func (s state) same(o state, grows bool) bool {
 	come := slices.ContainsFunc(s.OnDemand, func(f string) bool { return !slices.Contains(o.OnDemand, f) })
-	return s.Streams == o.Streams && s.Catalog == o.Catalog && slices.Equal(s.Always, o.Always) && (grows || !come)
+	return s.Streams == o.Streams && s.Catalog == o.Catalog && s.Managed == o.Managed && s.Asked == o.Asked && slices.Equal(s.Always, o.Always) && (grows || !come)
 }
 
 // series is a scrape of /metrics, by series as written.
@@ -261,16 +286,16 @@ var marks = regexp.MustCompile(`\$\{([^}]*)\}`)
 
 // expand fills in ${market} (the upstream's address), ${canary}, ${text*n} (repeated), ${id:stream:n} (the nth id from the
 // end of an open stream, 1 = last), ${ahead} (an id beyond the log), ${othertime} (of the last event, another time), ${old} (of
-// an earlier life), and for patterns ${retry} and ${event}.
+// an earlier life), ${broker} and ${edge} (addresses), ${hostname} (a name that leads to an address of this machine), and for patterns ${retry} and ${event}.
 func (r *rig) expand(text string) string {
 	return marks.ReplaceAllStringFunc(text, func(mark string) string {
 		word := mark[2 : len(mark)-1]
-		if text, n, ok := strings.Cut(word, "*"); ok {
-			count, err := strconv.Atoi(n)
+		if at := strings.LastIndexByte(word, '*'); at >= 0 {
+			count, err := strconv.Atoi(word[at+1:])
 			if err != nil {
 				r.t.Fatalf("%s: %v", mark, err)
 			}
-			return strings.Repeat(text, count)
+			return strings.Repeat(word[:at], count)
 		}
 		part := strings.Split(word, ":")
 		switch part[0] {
@@ -278,6 +303,12 @@ func (r *rig) expand(text string) string {
 			return r.addr
 		case "canary":
 			return canary
+		case "broker":
+			return strings.TrimPrefix(r.servers.URLs()[0], "nats://")
+		case "edge":
+			return r.gate.Addrs["edge-http"]
+		case "hostname":
+			return localName(r.t)
 		case "retry":
 			return `retry: [0-9]+\n`
 		case "event":

@@ -47,11 +47,12 @@ upstream: {backoff: {base: 100ms, max: 1s, parked: 1s}}
 
 // Gateway is one sluice process and its successors on the same addresses and data.
 type Gateway struct {
-	t     testing.TB
-	Path  string            // of the program
-	Dir   string            // holds sluice.yaml, apis and data
-	env   []string          // SLUICE_… and OTEL_… settings
-	Addrs map[string]string // by listener; the ports stay over restarts
+	t      testing.TB
+	manage bool              // the catalog is the broker's
+	Path   string            // of the program
+	Dir    string            // holds sluice.yaml, apis and data
+	env    []string          // SLUICE_… and OTEL_… settings
+	Addrs  map[string]string // by listener; the ports stay over restarts
 
 	cmd  *exec.Cmd
 	done chan struct{} // closed when the process has ended and its log is read
@@ -72,6 +73,7 @@ func (e Entry) Is(key string, want any) bool { return fmt.Sprint(e[key]) == fmt.
 type Options struct {
 	Engine string            // portable or auto, the default
 	APIs   map[string]string // definition files
+	Manage bool              // no definition files: the broker keeps the catalog, and the management API listens
 	Env    []string          // SLUICE_… settings over baseConfig, and OTEL_… ones
 	HTTPS  bool
 	Plain  bool // without the race detector in any case
@@ -81,11 +83,16 @@ type Options struct {
 func New(t testing.TB, o Options) *Gateway {
 	t.Helper()
 	g := &Gateway{
-		t: t, Path: Binary(t, o.Plain), Dir: t.TempDir(), env: o.Env, more: make(chan struct{}),
+		t: t, manage: o.Manage, Path: Binary(t, o.Plain), Dir: t.TempDir(), env: o.Env, more: make(chan struct{}),
 		Addrs: map[string]string{"edge-http": FreeAddr(t), "ops": FreeAddr(t)},
 	}
 	if o.HTTPS {
 		g.Addrs["edge-https"] = FreeAddr(t)
+	}
+	if o.Manage {
+		g.Addrs["control"] = FreeAddr(t)
+		g.Write("admin-password", AdminPassword+"\n")
+		g.env = append(slices.Clone(g.env), "SLUICE_CONTROL_ADMIN_PASSWORD_FILE="+filepath.Join(g.Dir, "admin-password"))
 	}
 	if o.Engine == "" {
 		o.Engine = "auto"
@@ -105,6 +112,9 @@ func New(t testing.TB, o Options) *Gateway {
 	})
 	return g
 }
+
+// AdminPassword is the password of the user admin of gateways with a management API.
+const AdminPassword = "correct horse battery"
 
 // Write writes a file below Dir.
 func (g *Gateway) Write(name, text string) {
@@ -150,8 +160,11 @@ func (g *Gateway) Start() {
 func (g *Gateway) Spawn() {
 	g.t.Helper()
 	args := []string{
-		"serve", "--config", filepath.Join(g.Dir, "sluice.yaml"), "--apis", filepath.Join(g.Dir, "apis"), "--data", filepath.Join(g.Dir, "data"),
-		"--http", g.Addrs["edge-http"], "--ops", g.Addrs["ops"], "--control", "",
+		"serve", "--config", filepath.Join(g.Dir, "sluice.yaml"), "--data", filepath.Join(g.Dir, "data"),
+		"--http", g.Addrs["edge-http"], "--ops", g.Addrs["ops"], "--control", g.Addrs["control"],
+	}
+	if !g.manage {
+		args = append(args, "--apis", filepath.Join(g.Dir, "apis"))
 	}
 	if addr := g.Addrs["edge-https"]; addr != "" {
 		args = append(args, "--https", addr, "--dev-tls")

@@ -1,6 +1,7 @@
 package house
 
 import (
+	"cmp"
 	"fmt"
 	"path/filepath"
 	"reflect"
@@ -54,11 +55,11 @@ func TestBadInputRuleFails(t *testing.T) {
 // badInputFaults says what is wrong with a surface's cases.
 func badInputFaults(s badinput.Surface, f *badinput.File) (wrong []string) {
 	add := func(format string, args ...any) { wrong = append(wrong, fmt.Sprintf(format, args...)) }
-	form := regexp.MustCompile(`^(` + s.Letter + `|F)([1-9][0-9]?)[a-z]?$`)
+	form := regexp.MustCompile(`^(` + s.Letter + `|` + cmp.Or(s.Own, s.Letter) + `)([1-9][0-9]?)[a-z]?$`)
 	ids, numbers, known := map[string]bool{}, map[string]bool{}, map[string]bool{}
 	for _, c := range f.Cases {
 		m := form.FindStringSubmatch(c.ID)
-		if m == nil || m[1] == "F" && s.Name != "config" {
+		if m == nil {
 			add("case %q: want %s and a number", c.ID, s.Letter)
 			continue
 		}

@@ -1,4 +1,4 @@
-package edge
+package certs
 
 import (
 	"crypto/ecdsa"
@@ -29,7 +29,7 @@ const (
 // Without a folder it lives as long as the process.
 func devCertificate(folder string, now time.Time) (tls.Certificate, error) {
 	if folder == "" {
-		cert, _, err := selfSigned(now)
+		cert, _, err := SelfSigned(now)
 		return cert, err
 	}
 	file := filepath.Join(folder, "dev-tls.pem") // certificate and key
@@ -40,7 +40,7 @@ func devCertificate(folder string, now time.Time) (tls.Certificate, error) {
 	if cert, err := tls.X509KeyPair(text, text); err == nil && now.Add(devRenewAt).Before(cert.Leaf.NotAfter) {
 		return cert, nil
 	}
-	cert, text, err := selfSigned(now)
+	cert, text, err := SelfSigned(now)
 	if err != nil {
 		return cert, err
 	}
@@ -53,9 +53,9 @@ func devCertificate(folder string, now time.Time) (tls.Certificate, error) {
 	return cert, os.Rename(file+".new", file)
 }
 
-// selfSigned makes a certificate for this machine, for development only: nobody
+// SelfSigned makes a certificate for this machine, for development only: nobody
 // trusts it. The text is certificate and key as PEM.
-func selfSigned(now time.Time) (tls.Certificate, []byte, error) {
+func SelfSigned(now time.Time) (tls.Certificate, []byte, error) {
 	fail := func(err error) (tls.Certificate, []byte, error) {
 		return tls.Certificate{}, nil, fmt.Errorf("make a certificate: %w", err)
 	}
