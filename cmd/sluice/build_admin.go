@@ -42,8 +42,12 @@ func (p *process) buildAdmin(ctx context.Context, e env) error {
 	if err != nil {
 		return withCode(exitInvalid, err)
 	}
+	pages, err := p.buildPortal(accounts)
+	if err != nil {
+		return withCode(exitFailed, err)
+	}
 	server, err := admin.New(admin.Deps{Accounts: accounts, Catalog: p.manager, Options: catalogOptions(p.cfg, p.guard), Guard: p.guard,
-		Build: version.Read(), Logger: p.log})
+		Build: version.Read(), Portal: pages, Logger: p.log})
 	if err != nil {
 		return withCode(exitFailed, err)
 	}

@@ -36,6 +36,7 @@ type Server struct {
 	origins  *http.CrossOriginProtection
 	page     []byte // the document as HTML
 	front    *echo.Echo
+	portal   http.Handler // nil = none
 	ln       net.Listener // set by Listen
 }
 
@@ -48,8 +49,10 @@ type Deps struct {
 	// Options are what definitions made from other documents are checked against.
 	Options catalog.Options
 	// Guard says which addresses a document may be fetched from; nil = none.
-	Guard  *outbound.Guard
-	Build  version.Build
+	Guard *outbound.Guard
+	Build version.Build
+	// Portal answers what lies below /portal/; nil = there is none.
+	Portal http.Handler
 	Logger *slog.Logger
 }
 
@@ -65,7 +68,7 @@ func New(d Deps) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{log: d.Logger, accounts: d.Accounts, catalog: d.Catalog, options: d.Options, reach: d.Guard, build: d.Build, contract: c, page: c.page(), origins: http.NewCrossOriginProtection()}
+	s := &Server{log: d.Logger, accounts: d.Accounts, catalog: d.Catalog, options: d.Options, reach: d.Guard, build: d.Build, portal: d.Portal, contract: c, page: c.page(), origins: http.NewCrossOriginProtection()}
 	s.front = s.newFront()
 	return s, nil
 }
@@ -78,6 +81,23 @@ func (s *Server) newFront() *echo.Echo {
 	e.Use(s.common, s.guard)
 	RegisterHandlers(e, s)
 	return e
+}
+
+// PortalPath is where the portal lies; what asks for / is sent there.
+const PortalPath = "/portal/"
+
+// withPortal hands the portal its part of the paths, and the API all others.
+func (s *Server) withPortal(w http.ResponseWriter, r *http.Request) {
+	switch {
+	case s.portal == nil:
+	case strings.HasPrefix(r.URL.Path, PortalPath):
+		s.portal.ServeHTTP(w, r)
+		return
+	case r.URL.Path == "/" || r.URL.Path+"/" == PortalPath:
+		http.Redirect(w, r, PortalPath, http.StatusFound)
+		return
+	}
+	s.front.ServeHTTP(w, r)
 }
 
 // common sets what every answer has, and turns a panic into a refusal.
@@ -105,7 +125,7 @@ func randomBytes(n int) []byte {
 }
 
 // ServeHTTP answers one request; Run's listener does so, and tests.
-func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.front.ServeHTTP(w, r) }
+func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.withPortal(w, r) }
 
 // Listen opens addr. Nothing is answered before Run.
 func (s *Server) Listen(ctx context.Context, addr string) error {
@@ -124,7 +144,7 @@ func (s *Server) Addr() net.Addr { return s.ln.Addr() }
 // Run answers requests until ctx ends, then lets those that are under way finish.
 func (s *Server) Run(ctx context.Context) error {
 	srv := &http.Server{
-		Handler: s.front, ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 30 * time.Second, WriteTimeout: 60 * time.Second,
+		Handler: s, ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 30 * time.Second, WriteTimeout: 60 * time.Second,
 		IdleTimeout: 120 * time.Second, MaxHeaderBytes: 32 << 10, ErrorLog: slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
 	}
 	failed := make(chan error, 1)
