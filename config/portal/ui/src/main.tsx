@@ -11,7 +11,7 @@ import { createRoot } from 'react-dom/client';
 
 import { Refused } from './api/client';
 import { router } from './router';
-import { nonce, theme } from './theme';
+import { nonce, theme, variables } from './theme';
 
 const queries = new QueryClient({
   defaultOptions: {
@@ -25,7 +25,7 @@ const queries = new QueryClient({
 
 createRoot(document.getElementById('root')!).render(
   <StrictMode>
-    <MantineProvider theme={theme} defaultColorScheme="auto" getStyleNonce={() => nonce}>
+    <MantineProvider theme={theme} defaultColorScheme="auto" cssVariablesResolver={variables} getStyleNonce={() => nonce}>
       <QueryClientProvider client={queries}>
         <Notifications position="top-right" />
         <RouterProvider router={router} />

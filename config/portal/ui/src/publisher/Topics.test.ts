@@ -10,6 +10,6 @@ it('finds the parameters of a name', () => {
 
 it('maps pointers of the second topic to its fields', () => {
   const f = fieldsOf([{ name: '/a' }, { name: '/b' }]);
-  expect(f['/1/backend']).toBe('1.backend');
-  expect(f['/2/name']).toBeUndefined();
+  expect(f['/spec/topics/1/backend']).toBe('1.backend');
+  expect(f['/spec/topics/2/name']).toBeUndefined();
 });

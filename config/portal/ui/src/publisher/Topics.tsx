@@ -14,8 +14,9 @@ import type { TabProps } from './ApiPage';
 export function fieldsOf(topics: Topic[]): Record<string, string> {
   const out: Record<string, string> = {};
   topics.forEach((_, i) => {
-    out[`/${i}`] = `${i}.name`;
-    for (const k of ['name', 'description', 'backend', 'params', 'query', 'security', 'scopes', 'retention', 'start', 'demand', 'linger', 'slow']) out[`/${i}/${k}`] = `${i}.${k}`;
+    const at = `/spec/topics/${i}`;
+    out[at] = `${i}.name`;
+    for (const k of ['name', 'description', 'backend', 'params', 'query', 'security', 'scopes', 'retention', 'start', 'demand', 'linger', 'slow']) out[`${at}/${k}`] = `${i}.${k}`;
   });
   return out;
 }

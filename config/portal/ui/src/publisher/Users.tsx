@@ -20,6 +20,10 @@ export function Users() {
     mutationFn: (name: string) => must(client.DELETE('/api/v1/users/{name}', { params: { path: { name } } })),
     onSettled: () => queries.invalidateQueries({ queryKey: ['users'] }),
   });
+  const set = useMutation({
+    mutationFn: ({ name, roles }: { name: string; roles: Role[] }) => must(client.PUT('/api/v1/users/{name}', { params: { path: { name } }, body: { roles } })),
+    onSettled: () => queries.invalidateQueries({ queryKey: ['users'] }),
+  });
   const [open, { open: add, close }] = useDisclosure();
   if (!has(me)) return <NotAllowed role="admin" />;
   return (
@@ -31,6 +35,7 @@ export function Users() {
         <Button onClick={add}>Add a user</Button>
       </Group>
       {del.error && <Failed error={del.error} />}
+      {set.error && <Failed error={set.error} />}
       <Shown of={list} what="users">
         {(l) => (
           <Table>
@@ -46,7 +51,13 @@ export function Users() {
               {l.items.map((u) => (
                 <Table.Tr key={u.name}>
                   <Table.Td>{u.name}</Table.Td>
-                  <Table.Td>{u.roles.join(', ')}</Table.Td>
+                  <Table.Td>
+                    {u.name === me?.name ? (
+                      u.roles.join(', ')
+                    ) : (
+                      <MultiSelect aria-label={`Roles of ${u.name}`} size="xs" data={roles} value={u.roles} onChange={(v) => v.length && set.mutate({ name: u.name, roles: v as Role[] })} disabled={set.isPending} />
+                    )}
+                  </Table.Td>
                   <Table.Td>
                     <Ago at={u.createdAt} />
                   </Table.Td>

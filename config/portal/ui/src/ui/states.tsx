@@ -39,7 +39,7 @@ export function Empty({ title, children, action }: { title: string; children?: R
 export function NotAllowed({ role }: { role: string }) {
   return (
     <Empty title="This page is not for your role">
-      It needs the role {role}. An administrator can give it: <Code>sluice user set NAME --role {role}</Code>
+      It needs the role {role}. An administrator can give it to you on the page Users.
     </Empty>
   );
 }
