@@ -1,11 +1,21 @@
 # Every target runs the section of the same name in .ci/run, so that a machine and a person run one thing.
-.PHONY: run build test check e2e fuzz mutants badinput conformance cluster cluster-down chaos deploy bench profile house clean
+# The portal's pages, made anew when a source of them changed.
+PAGES := config/portal/static/app/index.html
 
-run: build ## build everything and start the demo
+.PHONY: run build ui test check e2e fuzz mutants badinput conformance portal cluster cluster-down chaos deploy bench profile house clean
+
+run: ## build everything and start the demo
+	@if command -v npm >/dev/null 2>&1; then $(MAKE) ui; else echo "NOTE no npm: built without the portal, which says how to get it"; fi
+	@$(MAKE) build
 	./bin/sluice demo
 
 build:
 	go build -o bin/sluice ./cmd/sluice
+
+ui: $(PAGES) ## the portal's pages, for the next build; needs Node 20
+
+$(PAGES): config/admin/openapi.yaml $(shell find config/portal/ui -path '*/node_modules' -prune -o -type f -print)
+	cd config/portal/ui && npm ci --ignore-scripts --no-audit --no-fund && npm run --silent build
 
 test: ## what a newcomer runs: needs only Go
 	@SHORT=1 .ci/run fast unit e2e badinput
@@ -13,7 +23,7 @@ test: ## what a newcomer runs: needs only Go
 check: ## all that CI runs; as root it installs what it needs
 	@.ci/run
 
-e2e badinput conformance deploy mutants:
+e2e badinput conformance portal deploy mutants:
 	@.ci/run $@
 
 cluster: ## the whole deployment as processes of this machine, shown in the terminal; needs haproxy and redis-server

@@ -52,10 +52,14 @@ func (p *process) buildAdmin(ctx context.Context, e env) error {
 	if err != nil {
 		return withCode(exitInvalid, err)
 	}
+	pages, err := p.buildPortal(accounts)
+	if err != nil {
+		return withCode(exitFailed, err)
+	}
 	roster := presence.NewRoster(p.broker.Bus(), p.log)
 	d := admin.Deps{Accounts: accounts, Catalog: shown, Nodes: nodes{roster, p}, Access: p.access, Tickets: p.tickets(),
 		Options: catalogOptions(p.cfg, p.guard), Guard: p.guard, NoImport: !p.cfg.Control.ImportURL,
-		Build: version.Read(), Logger: p.log, HSTS: p.cfg.Control.HTTPS.HSTS}
+		Build: version.Read(), Portal: pages, Logger: p.log, HSTS: p.cfg.Control.HTTPS.HSTS}
 	if h := p.cfg.Control.HTTPS; h.Enabled() {
 		d.Certs, err = certs.Load(certs.Options{Listener: "control", Cert: h.Cert, Key: h.Key, Logger: p.log, Registerer: p.reg})
 		if err != nil {

@@ -1139,6 +1139,8 @@ type Connections = access.Connections
 
 // Credentials defines model for Credentials.
 type Credentials struct {
+	// Cookie set a session cookie instead of answering the token: for pages of this origin. Over plain http only on a loopback host
+	Cookie   bool   `json:"cookie,omitempty"`
 	Name     string `json:"name"`
 	Password string `json:"password"`
 }
@@ -1778,7 +1780,9 @@ type Session struct {
 	Expires time.Time `json:"expires"`
 	Name    string    `json:"name"`
 	Roles   []Role    `json:"roles"`
-	Token   string    `json:"token"`
+
+	// Token left out if it is in the cookie
+	Token string `json:"token,omitempty"`
 }
 
 // Snippet defines model for Snippet.

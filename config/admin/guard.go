@@ -61,7 +61,7 @@ func callerOf(c echo.Context) auth.Principal {
 	return p
 }
 
-// authenticate reads the one credential of a request.
+// authenticate reads the one credential of a request; the session cookie counts where there is no Authorization.
 func (s *Server) authenticate(c echo.Context) (auth.Principal, error) {
 	r := c.Request()
 	fields := r.Header.Values("Authorization")
@@ -80,6 +80,9 @@ func (s *Server) authenticate(c echo.Context) (auth.Principal, error) {
 			return auth.Principal{}, problem.Unauthenticated
 		}
 		return s.accounts.Basic(r.Context(), c.RealIP(), name, password)
+	}
+	if token := auth.CookieToken(r); token != "" && len(fields) == 0 {
+		return s.accounts.Token(r.Context(), c.RealIP(), token)
 	}
 	return auth.Principal{}, problem.Unauthenticated
 }

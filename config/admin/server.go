@@ -46,6 +46,7 @@ type Server struct {
 	probing  chan struct{} // a place for each endpoint that is looked at
 	ending   chan struct{} // closed when Run ends, for answers that would go on
 	front    *echo.Echo
+	portal   http.Handler // nil = none
 	certs    *certs.Pair  // nil = plain HTTP
 	hsts     string       // the header's value; "" = none
 	ln       net.Listener // set by Listen
@@ -70,7 +71,9 @@ type Deps struct {
 	// NoImport forbids imports from addresses, whatever Guard says.
 	NoImport bool
 	Build    version.Build
-	Logger   *slog.Logger
+	// Portal answers what lies below /portal/; nil = there is none.
+	Portal http.Handler
+	Logger *slog.Logger
 	// Certs make the listener speak TLS; nil = plain HTTP. Server.Run watches their files.
 	Certs *certs.Pair
 	// HSTS is for how long browsers are told to use nothing but https; 0 = not told. Only with Certs.
@@ -93,7 +96,7 @@ func New(d Deps) (*Server, error) {
 		return nil, err
 	}
 	s := &Server{log: d.Logger, accounts: d.Accounts, catalog: d.Catalog, access: d.Access, tickets: d.Tickets, options: d.Options, reach: d.Guard,
-		noImport: d.NoImport, nodes: d.Nodes, build: d.Build, contract: c, page: c.page(), origins: http.NewCrossOriginProtection(),
+		noImport: d.NoImport, nodes: d.Nodes, build: d.Build, portal: d.Portal, contract: c, page: c.page(), origins: http.NewCrossOriginProtection(),
 		ending: make(chan struct{}), probing: make(chan struct{}, probesAtOnce)}
 	if s.certs = d.Certs; s.certs != nil && d.HSTS > 0 {
 		s.hsts = fmt.Sprintf("max-age=%d", int64(d.HSTS.Seconds()))
@@ -110,6 +113,23 @@ func (s *Server) newFront() *echo.Echo {
 	e.Use(s.common, s.guard)
 	RegisterHandlers(e, s)
 	return e
+}
+
+// PortalPath is where the portal lies; what asks for / is sent there.
+const PortalPath = "/portal/"
+
+// withPortal hands the portal its part of the paths, and the API all others.
+func (s *Server) withPortal(w http.ResponseWriter, r *http.Request) {
+	switch {
+	case s.portal == nil:
+	case strings.HasPrefix(r.URL.Path, PortalPath):
+		s.portal.ServeHTTP(w, r)
+		return
+	case r.URL.Path == "/" || r.URL.Path+"/" == PortalPath:
+		http.Redirect(w, r, PortalPath, http.StatusFound)
+		return
+	}
+	s.front.ServeHTTP(w, r)
 }
 
 // common sets what every answer has, and turns a panic into a refusal.
@@ -143,7 +163,7 @@ func randomBytes(n int) []byte {
 }
 
 // ServeHTTP answers one request; Run's listener does so, and tests.
-func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.front.ServeHTTP(w, r) }
+func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.withPortal(w, r) }
 
 // Listen opens addr. Nothing is answered before Run.
 func (s *Server) Listen(ctx context.Context, addr string) error {
@@ -169,7 +189,7 @@ func (s *Server) Addr() net.Addr { return s.ln.Addr() }
 // newServer makes net/http's server: every wait and length is bounded.
 func (s *Server) newServer() *http.Server {
 	srv := &http.Server{
-		Handler: s.front, ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 30 * time.Second, WriteTimeout: 60 * time.Second,
+		Handler: s, ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 30 * time.Second, WriteTimeout: 60 * time.Second,
 		IdleTimeout: 120 * time.Second, MaxHeaderBytes: 32 << 10, ErrorLog: slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
 		Protocols: new(http.Protocols), HTTP2: &http.HTTP2Config{MaxConcurrentStreams: 100, MaxReadFrameSize: 16 << 10},
 	}

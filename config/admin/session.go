@@ -1,13 +1,16 @@
 package admin
 
 import (
+	"net"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"strings"
 
 	"github.com/labstack/echo/v4"
 
 	"sluice/internal/auth"
+	"sluice/internal/problem"
 )
 
 // Login implements ServerInterface.
@@ -16,18 +19,50 @@ func (s *Server) Login(c echo.Context) error {
 	if err := s.decode(c, &in); err != nil {
 		return err
 	}
+	if in.Cookie {
+		if err := mayKeepCookie(c.Request()); err != nil {
+			return err
+		}
+	}
 	session, err := s.accounts.Login(c.Request().Context(), c.RealIP(), in.Name, in.Password)
 	if err != nil {
 		return err
 	}
-	return answer(c, http.StatusOK, Session{Token: session.Token, Expires: session.Expires, Name: session.Name, Roles: rolesOf(session.Roles)})
+	out := Session{Token: session.Token, Expires: session.Expires, Name: session.Name, Roles: rolesOf(session.Roles)}
+	if in.Cookie {
+		c.SetCookie(auth.Cookie(session.Token, c.Request().TLS != nil))
+		out.Token = ""
+	}
+	return answer(c, http.StatusOK, out)
+}
+
+// mayKeepCookie refuses a session cookie where anybody on the way could read it.
+func mayKeepCookie(r *http.Request) error {
+	host, _, err := net.SplitHostPort(r.Host)
+	if err != nil {
+		host = r.Host
+	}
+	ip, err := netip.ParseAddr(strings.Trim(host, "[]"))
+	if r.TLS != nil || host == "localhost" || err == nil && ip.IsLoopback() {
+		return nil
+	}
+	return &problem.Error{Kind: problem.HTTPSRequired, Detail: "A session cookie travels by https only, or to localhost."}
 }
 
 // Logout implements ServerInterface.
 func (s *Server) Logout(c echo.Context) error {
-	scheme, token, _ := strings.Cut(c.Request().Header.Get("Authorization"), " ")
-	if strings.EqualFold(scheme, "bearer") {
-		if err := s.accounts.Logout(c.Request().Context(), strings.TrimSpace(token)); err != nil {
+	r := c.Request()
+	scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
+	if !strings.EqualFold(scheme, "bearer") {
+		token = ""
+	}
+	if token == "" && scheme == "" {
+		if token = auth.CookieToken(r); token != "" {
+			c.SetCookie(auth.Cookie("", r.TLS != nil))
+		}
+	}
+	if token != "" {
+		if err := s.accounts.Logout(r.Context(), strings.TrimSpace(token)); err != nil {
 			return err
 		}
 	}

@@ -8,5 +8,5 @@
 // Passwords are stored as argon2id, tokens as SHA-256; neither is ever logged or answered again. What is kept in memory is bounded:
 // 1,000 users, 32 sessions of each, 65,536 counters of failed attempts, 1,024 verified passwords.
 //
-// It knows no HTTP: config/admin reads the header fields.
+// Of HTTP it knows the session cookie (cookie.go); config/admin reads the header fields.
 package auth

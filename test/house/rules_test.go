@@ -25,6 +25,7 @@ var mayImport = map[string][]string{
 	"config":                     {"internal/doc"},
 	"config/catalog":             {"config", "internal/broker", "internal/doc", "internal/problem"},
 	"config/admin":               {"config/asyncapi", "config/catalog", "config/wso2", "internal/access", "internal/access/token", "internal/auth", "internal/certs", "internal/doc", "internal/outbound", "internal/presence", "internal/problem", "internal/sse", "internal/version"},
+	"config/portal":              {"internal/auth", "internal/problem"},
 	"config/asyncapi":            {"config/catalog", "internal/doc", "internal/problem"},
 	"config/wso2":                {"config/catalog", "internal/doc"},
 	"ingest/upstream":            {"internal/sse", "internal/outbound"},

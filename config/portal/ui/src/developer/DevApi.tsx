@@ -1,0 +1,115 @@
+import { Anchor, Badge, Breadcrumbs, Group, Select, Stack, Table, Tabs, Text, Title } from '@mantine/core';
+import { useQuery } from '@tanstack/react-query';
+import { Link, useNavigate, useParams } from '@tanstack/react-router';
+import { lazy, Suspense, useState } from 'react';
+
+import { client, must, type PublicAPI } from '../api/client';
+import { StateBadge } from '../ui/badges';
+import { Loading, Shown } from '../ui/states';
+import { snippets } from './snippets';
+
+const TryIt = lazy(() => import('./TryIt').then((m) => ({ default: m.TryIt })));
+
+/** DevApi is one published API as its readers see it. */
+export function DevApi() {
+  const { id, tab = 'topics' } = useParams({ strict: false }) as { id: string; tab?: string };
+  const go = useNavigate();
+  const found = useQuery({ queryKey: ['dev', id], queryFn: () => must(client.GET('/api/v1/dev/apis/{id}', { params: { path: { id } } })) });
+  return (
+    <Shown of={found} what="the API">
+      {(api) => (
+        <Stack>
+          <Breadcrumbs>
+            <Anchor component={Link} to="/dev">
+              Published APIs
+            </Anchor>
+            <Text>{id}</Text>
+          </Breadcrumbs>
+          <Group>
+            <Title order={1} size="h2">
+              {api.displayName}
+            </Title>
+            <Text c="dimmed">{api.version}</Text>
+            <StateBadge state={api.state} />
+          </Group>
+          {api.description && <Text maw={760}>{api.description}</Text>}
+          <Tabs value={tab} onChange={(t) => t && void go({ to: '/dev/$id/$tab', params: { id, tab: t } })} keepMounted={false}>
+            <Tabs.List>
+              <Tabs.Tab value="topics">Topics</Tabs.Tab>
+              <Tabs.Tab value="try">Try it</Tabs.Tab>
+              <Tabs.Tab value="code">Code</Tabs.Tab>
+            </Tabs.List>
+            <Tabs.Panel value="topics" pt="md">
+              <TopicTable api={api} />
+            </Tabs.Panel>
+            <Tabs.Panel value="try" pt="md">
+              <Suspense fallback={<Loading what="the try-out" />}>
+                <TryIt api={api} />
+              </Suspense>
+            </Tabs.Panel>
+            <Tabs.Panel value="code" pt="md">
+              <Code api={api} />
+            </Tabs.Panel>
+          </Tabs>
+        </Stack>
+      )}
+    </Shown>
+  );
+}
+
+function TopicTable({ api }: { api: PublicAPI }) {
+  return (
+    <Stack>
+      <Table.ScrollContainer minWidth={420}>
+        <Table>
+          <Table.Thead>
+            <Table.Tr>
+              <Table.Th>Topic</Table.Th>
+              <Table.Th>Credential</Table.Th>
+              <Table.Th>Description</Table.Th>
+            </Table.Tr>
+          </Table.Thead>
+          <Table.Tbody>
+            {api.topics.map((t) => (
+              <Table.Tr key={t.name}>
+                <Table.Td className="mono">{t.name}</Table.Td>
+                <Table.Td>{t.security === 'none' ? <Badge variant="light">open</Badge> : 'required'}</Table.Td>
+                <Table.Td>{t.description}</Table.Td>
+              </Table.Tr>
+            ))}
+          </Table.Tbody>
+        </Table>
+      </Table.ScrollContainer>
+      <Text size="sm">
+        <Anchor href={`/api/v1/dev/apis/${encodeURIComponent(api.id)}/asyncapi`} download={`${api.id}-asyncapi.yaml`}>
+          AsyncAPI document
+        </Anchor>
+      </Text>
+    </Stack>
+  );
+}
+
+function Code({ api }: { api: PublicAPI }) {
+  const [topic, setTopic] = useState(api.topics[0]?.name ?? '/');
+  const t = api.topics.find((x) => x.name === topic);
+  const all = snippets({ url: `http://localhost:8080${api.basePath}${topic.replace('/*', '')}`, secured: t?.security !== 'none' });
+  return (
+    <Stack maw={820}>
+      <Select label="Topic" data={api.topics.map((x) => x.name)} value={topic} allowDeselect={false} onChange={(v) => setTopic(v!)} maw={320} />
+      <Tabs defaultValue={all[0]!.name} variant="outline">
+        <Tabs.List>
+          {all.map((s) => (
+            <Tabs.Tab key={s.name} value={s.name}>
+              {s.name}
+            </Tabs.Tab>
+          ))}
+        </Tabs.List>
+        {all.map((s) => (
+          <Tabs.Panel key={s.name} value={s.name} pt="xs">
+            <pre className="mono">{s.text}</pre>
+          </Tabs.Panel>
+        ))}
+      </Tabs>
+    </Stack>
+  );
+}

@@ -1,0 +1,117 @@
+// The seed, step by step, as a person does it: sign in, create, topics, definition, transports, publish, try, drop, resume.
+import assert from 'node:assert/strict';
+import test from 'node:test';
+
+import { browse, look, provider, signIn, visit } from './rig.mjs';
+
+test('an API from its creation to a resumed stream', async (t) => {
+  const page = await visit(t, await browse(t));
+  const tab = (name) => page.getByRole('tab', { name }).click();
+
+  await page.goto(process.env.PORTAL_URL);
+  await page.getByRole('textbox', { name: 'Name' }).waitFor();
+  await look(page, 'login');
+  await page.getByRole('textbox', { name: 'Name' }).fill('admin');
+  await page.locator('input[type=password]').fill('not-the-password');
+  await page.getByRole('button', { name: 'Sign in' }).click();
+  await page.getByText('Name or password is wrong.').waitFor();
+  await signIn(page, 'admin');
+  await page.getByText('No API yet').waitFor();
+  await look(page, 'apis-empty');
+
+  await page.getByRole('link', { name: 'Create API' }).first().click();
+  await page.getByRole('textbox', { name: 'Name', exact: true }).fill('ServerSentEvents');
+  await page.getByLabel('Context').fill('/events');
+  await page.getByLabel('Endpoint').fill(provider);
+  await page.getByText('/events/1.0.0/…').waitFor();
+  await look(page, 'new');
+  await page.getByRole('button', { name: 'Create', exact: true }).click();
+
+  await page.getByRole('button', { name: 'Delete topic /*' }).click();
+  await page.getByRole('button', { name: 'Undo', exact: true }).click();
+  await page.getByRole('button', { name: 'Delete topic /*' }).click();
+  await page.getByLabel('New topic').fill('ticks');
+  await page.getByRole('button', { name: 'Add', exact: true }).click();
+  await page.getByRole('button', { name: 'sub /ticks' }).click();
+  await page.getByLabel('Backend path').fill('/stream/ticks');
+  await page.getByRole('combobox', { name: 'Credential' }).click();
+  await page.getByRole('option', { name: 'none' }).click();
+  await page.getByRole('button', { name: 'Save' }).click();
+  await page.getByText('All saved').waitFor();
+  await look(page, 'topics');
+
+  await tab('Overview');
+  await page.getByText('/events/1.0.0').first().waitFor();
+  await look(page, 'overview');
+  await tab('AsyncAPI');
+  await page.getByText('/ticks').first().waitFor();
+  await look(page, 'asyncapi');
+  await page.getByText('Source').click();
+  await page.getByText('asyncapi: 3.1.0').waitFor();
+  await look(page, 'asyncapi-source');
+
+  await tab('Runtime');
+  await page.getByRole('checkbox', { name: 'http', exact: true }).uncheck();
+  await page.getByRole('button', { name: 'Save' }).click();
+  await page.getByText('All saved').waitFor();
+  await look(page, 'runtime');
+
+  await tab('Lifecycle');
+  await page.getByRole('button', { name: 'Publish', exact: true }).click();
+  await page.getByRole('button', { name: 'Block' }).waitFor();
+  await look(page, 'lifecycle');
+  for (const name of ['Revisions', 'Versions', 'History']) {
+    await tab(name);
+    await page.getByRole('tabpanel').getByText(/admin|1\.0\.0/).first().waitFor();
+    await look(page, name.toLowerCase());
+  }
+
+  await page.getByRole('link', { name: /Developer/ }).click();
+  await page.getByRole('link', { name: 'ServerSentEvents' }).waitFor();
+  await look(page, 'developer');
+  await page.getByRole('link', { name: 'ServerSentEvents' }).click();
+  await page.getByRole('cell', { name: '/ticks' }).waitFor();
+  await look(page, 'developer-topics');
+  await tab('Code');
+  await page.getByRole('tab', { name: 'curl' }).waitFor();
+  await look(page, 'code');
+
+  await tab('Try it');
+  await page.getByRole('button', { name: 'Start' }).click();
+  const log = page.getByRole('log');
+  await log.getByText('"s":').first().waitFor();
+  await page.getByRole('combobox', { name: 'Chart a number' }).click();
+  await page.getByRole('option', { name: 'n', exact: true }).click();
+  await page.getByRole('img', { name: 'n over time' }).waitFor();
+  await page.getByRole('button', { name: 'Drop the connection' }).click();
+  await log.getByText(/comes back in \d+ ms with Last-Event-ID/).waitFor();
+  await page.getByLabel('Filter').fill('note');
+  await log.getByText(/resumed behind/).waitFor();
+  await page.getByLabel('Filter').fill('');
+  // Contiguous over the cut: the provider numbers its events.
+  await page.getByRole('switch', { name: 'Pause the list' }).check({ force: true });
+  const numbers = (await log.innerText()).match(/"n":(\d+)/g).map((m) => Number(m.slice(4)));
+  assert(numbers.length > 20, `${numbers.length} events shown`);
+  numbers.slice(1).forEach((n, i) => assert.equal(n, numbers[i] - 1, 'each event once, newest first'));
+  await look(page, 'try');
+
+  await page.setViewportSize({ width: 360, height: 740 });
+  await look(page, 'try-narrow');
+  for (const [name, where] of [
+    ['topics', 'apis/ServerSentEvents@1.0.0/topics'],
+    ['runtime', 'apis/ServerSentEvents@1.0.0/runtime'],
+    ['lifecycle', 'apis/ServerSentEvents@1.0.0/lifecycle'],
+    ['apis', 'apis'],
+  ]) {
+    await page.goto(process.env.PORTAL_URL + where);
+    await page.getByRole('heading', { level: 1 }).waitFor();
+    await look(page, `${name}-narrow`);
+  }
+  await page.emulateMedia({ colorScheme: 'dark' });
+  await page.setViewportSize({ width: 1200, height: 850 });
+  for (const where of ['apis', 'apis/ServerSentEvents@1.0.0/lifecycle', 'apis/ServerSentEvents@1.0.0/topics', 'apis/nothing@1.0.0', 'nowhere']) {
+    await page.goto(process.env.PORTAL_URL + where);
+    await page.getByRole('heading').or(page.getByRole('alert')).first().waitFor();
+    await look(page, `dark-${where.replaceAll(/\W+/g, '-')}`);
+  }
+});
