@@ -201,7 +201,9 @@ func TestWatchOfAnotherNode(t *testing.T) {
 func TestWatchEndsWithTheSession(t *testing.T) {
 	r := newRig(t)
 	for name, end := range map[string]func(token string){
-		"logout": func(token string) { client{r, token}.send("POST", "/api/v1/logout", "", "").want(t, http.StatusNoContent) },
+		"logout": func(token string) {
+			client{r, token}.send("POST", "/api/v1/logout", "", "").want(t, http.StatusNoContent)
+		},
 		"roles": func(string) {
 			r.as("admin").send("PUT", "/api/v1/users/creator", mediaJSON, `{"roles":["subscriber"]}`).want(t, http.StatusOK)
 		},

@@ -17,6 +17,8 @@ const routes = [
   at('/dev', () => import('./developer/DevList'), 'DevList'),
   at('/dev/$id', () => import('./developer/DevApi'), 'DevApi'),
   at('/dev/$id/$tab', () => import('./developer/DevApi'), 'DevApi'),
+  at('/applications', () => import('./developer/Applications'), 'Applications'),
+  at('/applications/$id', () => import('./developer/Applications'), 'Application'),
   at('/users', () => import('./publisher/Users'), 'Users'),
 ];
 

@@ -45,6 +45,7 @@ export function Shell() {
       <AppShell.Navbar p="xs" aria-label="Portal">
         {has(user, 'creator', 'publisher') && link('/apis', 'Publisher', 'create and run APIs')}
         {link('/dev', 'Developer', 'find and try APIs')}
+        {has(user, 'subscriber') && link('/applications', 'Applications', 'keys and subscriptions')}
         {has(user) && link('/users', 'Users', 'who may do what')}
         <Anchor href="/docs" size="sm" mt="auto" p="xs">
           REST API

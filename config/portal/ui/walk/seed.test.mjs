@@ -34,8 +34,6 @@ test('an API from its creation to a resumed stream', async (t) => {
   await page.getByRole('button', { name: 'Add', exact: true }).click();
   await page.getByRole('button', { name: 'sub /ticks' }).click();
   await page.getByLabel('Backend path').fill('/stream/ticks');
-  await page.getByRole('combobox', { name: 'Credential' }).click();
-  await page.getByRole('option', { name: 'none' }).click();
   await page.getByRole('button', { name: 'Save' }).click();
   await page.getByText('All saved').waitFor();
   await look(page, 'topics');
@@ -73,10 +71,21 @@ test('an API from its creation to a resumed stream', async (t) => {
   await page.getByRole('cell', { name: '/ticks' }).waitFor();
   await look(page, 'developer-topics');
   await tab('Code');
-  await page.getByRole('tab', { name: 'curl' }).waitFor();
+  await page.getByRole('tab', { name: /curl/i }).waitFor();
   await look(page, 'code');
 
+  await tab('Subscribe');
+  await page.getByLabel('Its name').fill('dashboard');
+  await page.getByRole('radio', { name: /Unlimited/ }).check();
+  await look(page, 'subscribe');
+  await page.getByRole('button', { name: 'Subscribe', exact: true }).click();
+  await page.getByRole('button', { name: 'Make a key' }).click();
+  const key = (await page.locator('.secret').innerText()).trim();
+  assert.match(key, /^slk_/);
+  await look(page, 'key');
+
   await tab('Try it');
+  await page.getByLabel('API key').fill(key);
   await page.getByRole('button', { name: 'Start' }).click();
   const log = page.getByRole('log');
   await log.getByText('"s":').first().waitFor();
@@ -95,12 +104,25 @@ test('an API from its creation to a resumed stream', async (t) => {
   numbers.slice(1).forEach((n, i) => assert.equal(n, numbers[i] - 1, 'each event once, newest first'));
   await look(page, 'try');
 
+  await page.getByRole('link', { name: /Applications/ }).click();
+  await page.getByRole('link', { name: 'dashboard' }).click();
+  await page.getByText('ServerSentEvents 1.0.0').waitFor();
+  assert.equal((await page.content()).includes(key), false, 'the key is shown once');
+  await look(page, 'application');
+  await page.goto(`${process.env.PORTAL_URL}apis/ServerSentEvents@1.0.0/feeds`);
+  await page.getByRole('cell', { name: '/ticks' }).waitFor();
+  await look(page, 'feeds');
+  await tab('Plans');
+  await page.getByRole('cell', { name: 'dashboard' }).waitFor();
+  await look(page, 'plans');
+
   await page.setViewportSize({ width: 360, height: 740 });
-  await look(page, 'try-narrow');
   for (const [name, where] of [
     ['topics', 'apis/ServerSentEvents@1.0.0/topics'],
     ['runtime', 'apis/ServerSentEvents@1.0.0/runtime'],
     ['lifecycle', 'apis/ServerSentEvents@1.0.0/lifecycle'],
+    ['try', 'dev/ServerSentEvents@1.0.0/try'],
+    ['feeds', 'apis/ServerSentEvents@1.0.0/feeds'],
     ['apis', 'apis'],
   ]) {
     await page.goto(process.env.PORTAL_URL + where);

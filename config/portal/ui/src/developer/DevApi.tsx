@@ -5,8 +5,9 @@ import { lazy, Suspense, useState } from 'react';
 
 import { client, must, type PublicAPI } from '../api/client';
 import { StateBadge } from '../ui/badges';
+import { Copy } from '../ui/Copy';
 import { Loading, Shown } from '../ui/states';
-import { snippets } from './snippets';
+import { Subscribe } from './Subscribe';
 
 const TryIt = lazy(() => import('./TryIt').then((m) => ({ default: m.TryIt })));
 
@@ -36,11 +37,15 @@ export function DevApi() {
           <Tabs value={tab} onChange={(t) => t && void go({ to: '/dev/$id/$tab', params: { id, tab: t } })} keepMounted={false}>
             <Tabs.List>
               <Tabs.Tab value="topics">Topics</Tabs.Tab>
+              <Tabs.Tab value="subscribe">Subscribe</Tabs.Tab>
               <Tabs.Tab value="try">Try it</Tabs.Tab>
               <Tabs.Tab value="code">Code</Tabs.Tab>
             </Tabs.List>
             <Tabs.Panel value="topics" pt="md">
               <TopicTable api={api} />
+            </Tabs.Panel>
+            <Tabs.Panel value="subscribe" pt="md">
+              <Subscribe api={api} />
             </Tabs.Panel>
             <Tabs.Panel value="try" pt="md">
               <Suspense fallback={<Loading what="the try-out" />}>
@@ -91,25 +96,32 @@ function TopicTable({ api }: { api: PublicAPI }) {
 
 function Code({ api }: { api: PublicAPI }) {
   const [topic, setTopic] = useState(api.topics[0]?.name ?? '/');
-  const t = api.topics.find((x) => x.name === topic);
-  const all = snippets({ url: `http://localhost:8080${api.basePath}${topic.replace('/*', '')}`, secured: t?.security !== 'none' });
+  const found = useQuery({
+    queryKey: ['dev', api.id, 'snippets', topic],
+    queryFn: () => must(client.GET('/api/v1/dev/apis/{id}/snippets', { params: { path: { id: api.id }, query: { topic } } })),
+  });
   return (
     <Stack maw={820}>
       <Select label="Topic" data={api.topics.map((x) => x.name)} value={topic} allowDeselect={false} onChange={(v) => setTopic(v!)} maw={320} />
-      <Tabs defaultValue={all[0]!.name} variant="outline">
-        <Tabs.List>
-          {all.map((s) => (
-            <Tabs.Tab key={s.name} value={s.name}>
-              {s.name}
-            </Tabs.Tab>
-          ))}
-        </Tabs.List>
-        {all.map((s) => (
-          <Tabs.Panel key={s.name} value={s.name} pt="xs">
-            <pre className="mono">{s.text}</pre>
-          </Tabs.Panel>
-        ))}
-      </Tabs>
+      <Shown of={found} what="programs">
+        {(l) => (
+          <Tabs defaultValue={l.items[0]?.title} variant="outline" key={topic}>
+            <Tabs.List>
+              {l.items.map((s) => (
+                <Tabs.Tab key={s.title} value={s.title}>
+                  {s.title}
+                </Tabs.Tab>
+              ))}
+            </Tabs.List>
+            {l.items.map((s) => (
+              <Tabs.Panel key={s.title} value={s.title} pt="xs">
+                <Copy text={s.code} label="Copy" />
+                <pre className="mono">{s.code}</pre>
+              </Tabs.Panel>
+            ))}
+          </Tabs>
+        )}
+      </Shown>
     </Stack>
   );
 }

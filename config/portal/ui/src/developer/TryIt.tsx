@@ -4,7 +4,7 @@ import { useEffect, useMemo, useRef, useState } from 'react';
 import type { PublicAPI } from '../api/client';
 import { problemOf } from '../api/problem';
 import { Chart } from '../ui/Chart';
-import { Copy } from '../publisher/Overview';
+import { Copy } from '../ui/Copy';
 import { Decoder, type Entry, numbersOf } from './sse';
 
 type Row = { at: number; what: Entry | { kind: 'note'; text: string }; key: number };

@@ -1,5 +1,6 @@
 import { Alert, Button, Group, Stack, Text, TextInput, Title } from '@mantine/core';
 import { useDebouncedValue } from '@mantine/hooks';
+import { useMutation } from '@tanstack/react-query';
 import { useNavigate } from '@tanstack/react-router';
 import { useState } from 'react';
 
@@ -114,26 +115,33 @@ export function NewApi() {
 }
 
 /** Probe asks the server to look at the backend: reachable, an event stream, and its first event. */
-export function Probe({ endpoint, path }: { endpoint: string; path?: string }) {
-  const [state, setState] = useState<{ busy?: boolean; error?: Error; said?: Record<string, unknown> }>({});
+export function Probe({ endpoint }: { endpoint: string }) {
+  const [path, setPath] = useState('');
+  const look = useMutation({ mutationFn: () => must(client.POST('/api/v1/validate/endpoint', { body: { endpoint, ...(path && { path }) } })) });
   if (!endpoint) return null;
-  const probe = async () => {
-    setState({ busy: true });
-    try {
-      setState({ said: (await must(client.POST('/api/v1/validate/endpoint' as never, { body: { endpoint, ...(path && { path }) } } as never) as never)) as Record<string, unknown> });
-    } catch (e) {
-      setState({ error: e as Error });
-    }
-  };
+  const said = look.data;
   return (
     <Stack gap="xs">
-      <Group>
-        <Button size="xs" variant="default" loading={state.busy} onClick={() => void probe()}>
+      <Group align="flex-end">
+        <TextInput label="Path to check" placeholder="/stream" value={path} onChange={(e) => setPath(e.currentTarget.value)} size="xs" />
+        <Button size="xs" variant="default" loading={look.isPending} onClick={() => look.mutate()}>
           Check the endpoint
         </Button>
       </Group>
-      {state.error && <Failed error={state.error} />}
-      {state.said && <pre className="mono">{JSON.stringify(state.said, null, 2)}</pre>}
+      {look.error && <Failed error={look.error} />}
+      {said && (
+        <Alert color={said.valid ? 'teal' : 'yellow'} title={said.valid ? 'An event stream answers' : said.reachable ? 'Somebody answers, but not with an event stream' : 'Nobody answers'} role="status">
+          <Text size="sm">
+            {said.status ? `Status ${said.status}, ${said.contentType ?? 'no type'}` : ''} {said.elapsedMs !== undefined && `after ${said.elapsedMs} ms`}
+          </Text>
+          {[...said.errors, ...said.warnings].map((f) => (
+            <Text size="sm" key={f.detail}>
+              {f.detail}
+            </Text>
+          ))}
+          {said.firstEvent && <pre className="mono">{JSON.stringify(said.firstEvent, null, 2)}</pre>}
+        </Alert>
+      )}
     </Stack>
   );
 }

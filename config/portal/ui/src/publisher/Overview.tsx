@@ -1,10 +1,11 @@
-import { Anchor, Button, Code, CopyButton, Group, Modal, Stack, Table, Text, Textarea, TextInput } from '@mantine/core';
+import { Anchor, Button, Code, Group, Modal, Stack, Table, Text, Textarea, TextInput } from '@mantine/core';
 import { useDisclosure } from '@mantine/hooks';
 import { useNavigate } from '@tanstack/react-router';
 import { useState } from 'react';
 
 import { useDelete, useSave } from '../api/apis';
 import { has, useMe } from '../session';
+import { Copy } from '../ui/Copy';
 import { SaveBar } from '../ui/SaveBar';
 import { Failed } from '../ui/states';
 import { useDraft } from '../ui/useDraft';
@@ -69,19 +70,6 @@ function Row({ label, children }: { label: string; children: React.ReactNode }) 
       <Table.Th w={120}>{label}</Table.Th>
       <Table.Td>{children}</Table.Td>
     </Table.Tr>
-  );
-}
-
-/** Copy shows a text with a button that copies it. */
-export function Copy({ text }: { text: string }) {
-  return (
-    <CopyButton value={text}>
-      {({ copied, copy }) => (
-        <Button size="compact-xs" variant="default" onClick={copy} title={`Copy ${text}`}>
-          {copied ? 'Copied' : text}
-        </Button>
-      )}
-    </CopyButton>
   );
 }
 

@@ -1,0 +1,73 @@
+import { useMutation, useQuery, useQueryClient } from '@tanstack/react-query';
+
+import { client, must, type Schemas } from './client';
+
+export type Application = Schemas['ApplicationDefinition'];
+export type Subscription = Schemas['SubscriptionDefinition'];
+export type Plan = Schemas['PlanDefinition'];
+
+const keys = { apps: ['applications'] as const, subs: ['subscriptions'] as const };
+
+export function useApplications(enabled = true) {
+  return useQuery({ queryKey: [...keys.apps, 'list'], queryFn: () => must(client.GET('/api/v1/applications', { params: { query: { limit: 200 } } })), enabled });
+}
+
+export function useApplication(id: string) {
+  return useQuery({ queryKey: [...keys.apps, id], queryFn: () => must(client.GET('/api/v1/applications/{id}', { params: { path: { id } } })) });
+}
+
+export function useKeys(id: string) {
+  return useQuery({ queryKey: [...keys.apps, id, 'keys'], queryFn: () => must(client.GET('/api/v1/applications/{id}/keys', { params: { path: { id } } })) });
+}
+
+export function useSubscriptions(of: { application?: string; api?: string }) {
+  return useQuery({ queryKey: [...keys.subs, of], queryFn: () => must(client.GET('/api/v1/subscriptions', { params: { query: { ...of, limit: 200 } } })) });
+}
+
+/** usePlans are all plans there are. */
+export function usePlans() {
+  return useQuery({ queryKey: ['plans'], queryFn: () => must(client.GET('/api/v1/plans', { params: { query: { limit: 200 } } })) });
+}
+
+/** useOffered are the plans that one can subscribe to an API with. */
+export function useOffered(id: string) {
+  return useQuery({ queryKey: ['dev', id, 'plans'], queryFn: () => must(client.GET('/api/v1/dev/apis/{id}/plans', { params: { path: { id } } })) });
+}
+
+function useChange<In, Out>(change: (input: In) => Promise<Out>) {
+  const queries = useQueryClient();
+  return useMutation({
+    mutationFn: change,
+    onSettled: () => Promise.all([queries.invalidateQueries({ queryKey: keys.apps }), queries.invalidateQueries({ queryKey: keys.subs })]),
+  });
+}
+
+export const useCreateApplication = () =>
+  useChange((m: { name: string; displayName?: string; description?: string }) =>
+    must(client.POST('/api/v1/applications', { params: { query: {} }, body: { apiVersion: 'sluice/v1', kind: 'Application', metadata: m } })).then((a) => a as Application),
+  );
+
+export const useDeleteApplication = (id: string) => useChange(() => must(client.DELETE('/api/v1/applications/{id}', { params: { path: { id }, header: { 'If-Match': '*' } } })));
+
+export const useCreateKey = (id: string) => useChange((name: string) => must(client.POST('/api/v1/applications/{id}/keys', { params: { path: { id } }, body: { name } })));
+
+export const useDeleteKey = (id: string) =>
+  useChange((key: string) => must(client.DELETE('/api/v1/applications/{id}/keys/{key}', { params: { path: { id, key }, header: { 'If-Match': '*' } } })));
+
+export const useRotateSecret = (id: string) => useChange(() => must(client.POST('/api/v1/applications/{id}/secret', { params: { path: { id } } })));
+
+export const useSubscribe = () =>
+  useChange((spec: Schemas['SubscriptionSpec']) => must(client.POST('/api/v1/subscriptions', { params: { query: {} }, body: { apiVersion: 'sluice/v1', kind: 'Subscription', spec } })));
+
+export const useUnsubscribe = () => useChange((id: string) => must(client.DELETE('/api/v1/subscriptions/{id}', { params: { path: { id }, header: { 'If-Match': '*' } } })));
+
+export const useSetState = () =>
+  useChange(({ id, state }: { id: string; state: Schemas['SubscriptionState'] }) => must(client.POST('/api/v1/subscriptions/{id}/state', { params: { path: { id } }, body: { state } })));
+
+/** quotaOf says a plan's quota in words. */
+export function quotaOf(p: Plan): string {
+  const q = p.spec?.quota;
+  if (!q?.events) return 'unlimited events';
+  const every = q.every && q.every > 1 ? `${q.every} ${q.unit}s` : q.unit;
+  return `${q.events.toLocaleString('en')} events per ${every}`;
+}
