@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -356,12 +357,25 @@ func f2(f *faulty) *faulty { return &faulty{batch: f.batch} }
 // A revocation covers what was issued in its very second, moves forward only, and goes when it is deleted.
 func TestRevocations(t *testing.T) {
 	t.Parallel()
-	now := time.Date(2026, 5, 4, 3, 2, 1, 999e6, time.UTC)
+	now := time.Date(2026, 5, 4, 3, 2, 1, 0, time.UTC)
+	var clock atomic.Pointer[time.Time]
+	clock.Store(&now)
 	n := brokertest.NewMemory(t)
-	s, _ := start(t, n, func(o *Options) { o.Now = func() time.Time { return now } })
+	s, _ := start(t, n, func(o *Options) { o.Now = func() time.Time { return *clock.Load() } })
 	seeded(t, s)
 	ctx := t.Context()
-	app := NewID()
+	for _, part := range []time.Duration{0, 999 * time.Millisecond} { // of the second
+		then := now.Add(part)
+		clock.Store(&then)
+		testRevocations(t, s, then)
+	}
+	_, err := s.Revoke(ctx, ann, Revocation{Kind: RevokeIssuer, Value: "iss", Before: now.Add(time.Hour)})
+	wantKind(t, err, problem.InvalidValue)
+}
+
+func testRevocations(t *testing.T, s *Store, now time.Time) {
+	t.Helper()
+	ctx, app := t.Context(), NewID()
 	second := now.Truncate(time.Second) // what tokens of that second say
 	p := Principal{App: app, Issuer: "iss", Subject: "bob", TokenID: "1", Issued: second}
 	for kind, value := range map[RevokeKind]string{RevokeToken: "iss 1", RevokeSubject: "iss bob", RevokeApplication: app, RevokeIssuer: "iss"} {
@@ -383,8 +397,6 @@ func TestRevocations(t *testing.T) {
 		}
 		noError(t, s.DeleteRevocation(ctx, ann, kind, value))
 	}
-	_, err := s.Revoke(ctx, ann, Revocation{Kind: RevokeIssuer, Value: "iss", Before: now.Add(time.Hour)})
-	wantKind(t, err, problem.InvalidValue)
 }
 
 // Denies have one form each, so that there are no two of the same.
