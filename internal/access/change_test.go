@@ -4,10 +4,12 @@ import (
 	"context"
 	"errors"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -397,6 +399,41 @@ func testRevocations(t *testing.T, s *Store, now time.Time) {
 		}
 		noError(t, s.DeleteRevocation(ctx, ann, kind, value))
 	}
+}
+
+// Denies that have ended stand in nobody's way, and go when there is a new one.
+func TestEndedDenies(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		n := brokertest.NewMemory(t)
+		defer n.Close()
+		s, end := start(t, n)
+		defer end()
+		seeded(t, s)
+		ctx := t.Context()
+		for i := range 60 {
+			must[*Deny](t)(s.CreateDeny(ctx, ann, Deny{Kind: DenyIP, Value: "192.0.2." + strconv.Itoa(i), Until: time.Now().Add(time.Hour)}))
+		}
+		forever := must[*Deny](t)(s.CreateDeny(ctx, ann, Deny{Kind: DenyAPI, Value: "a@1"}))
+		time.Sleep(time.Hour)
+		again := must[*Deny](t)(s.CreateDeny(ctx, ann, Deny{Kind: DenyIP, Value: "192.0.2.7"}))
+		if n := s.Snapshot().Counts()["deny"]; n != 2+60-1-mostEnded {
+			t.Errorf("%d denies are left", n)
+		}
+		forever.Kind, forever.Value = DenyIP, "192.0.2.7"
+		_, err := s.UpdateDeny(ctx, ann, *forever)
+		wantKind(t, err, problem.DenyExists)
+		last := must[*Deny](t)(s.CreateDeny(ctx, ann, Deny{Kind: DenyIP, Value: "192.0.2.8"}))
+		var ids []string
+		for _, d := range s.Snapshot().Records().Denies {
+			ids = append(ids, d.ID)
+		}
+		want := []string{forever.ID, again.ID, last.ID}
+		slices.Sort(want)
+		if diff := cmp.Diff(want, ids); diff != "" {
+			t.Error(diff)
+		}
+	})
 }
 
 // Denies have one form each, so that there are no two of the same.
