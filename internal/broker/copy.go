@@ -40,7 +40,7 @@ type copied struct {
 func WriteCopy(dir string, schema int, rev uint64, entries []Entry) error {
 	all := make([]copied, len(entries))
 	for i, e := range entries {
-		all[i] = copied{e.Key, e.Value, e.Revision, e.Deleted}
+		all[i] = copied(e)
 	}
 	list, err := json.Marshal(all)
 	if err != nil {
@@ -105,7 +105,7 @@ func ReadCopy(dir string, schema int) ([]Entry, error) {
 	}
 	out := make([]Entry, len(list))
 	for i, c := range list {
-		out[i] = Entry{Key: c.Key, Value: c.Value, Revision: c.Revision, Deleted: c.Deleted}
+		out[i] = Entry(c)
 	}
 	return out, nil
 }
