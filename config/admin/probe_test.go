@@ -31,7 +31,10 @@ func backend(t *testing.T) string {
 	mux.HandleFunc("/base/ticks", streams(": hello\n\nevent: tick\nid: 7\ndata: {\"n\":1}\n\n", false))
 	mux.HandleFunc("/large", streams("data: "+strings.Repeat("é", 10_000)+"\n\n", false))
 	mux.HandleFunc("/ends", streams("retry: 1\n\n", true))
-	mux.HandleFunc("/json", func(w http.ResponseWriter, _ *http.Request) { w.Header().Set("Content-Type", "application/json"); fmt.Fprint(w, "{}") })
+	mux.HandleFunc("/json", func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		fmt.Fprint(w, "{}")
+	})
 	mux.HandleFunc("/hop", func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/base/ticks", http.StatusFound) })
 	mux.HandleFunc("/loop", func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/loop", http.StatusFound) })
 	mux.HandleFunc("/inside", func(w http.ResponseWriter, r *http.Request) {

@@ -46,7 +46,9 @@ type heard struct {
 	silent []string
 }
 
-func (h *heard) Feeds(_ context.Context, _, _ string) ([]FeedState, []string) { return slices.Clone(h.feeds), h.silent }
+func (h *heard) Feeds(_ context.Context, _, _ string) ([]FeedState, []string) {
+	return slices.Clone(h.feeds), h.silent
+}
 
 // runs starts f and stops it with the test.
 func runs(t *testing.T, f func(context.Context) error) {

@@ -184,6 +184,9 @@ func TestWatchOfAnotherNode(t *testing.T) {
 	late := newRigOn(t, two.node)
 	late.tokens = two.tokens
 	<-late.accounts.Ready()
+	all := late.as("both").watch("?since=0") // needs to know of nothing that went
+	all.want("ready", "")
+	all.want("changed", "here@1.0.0")
 	unsure := late.as("both").watch("", "Last-Event-ID", ready.id)
 	unsure.want("ready", "")
 	for {
@@ -201,7 +204,9 @@ func TestWatchOfAnotherNode(t *testing.T) {
 func TestWatchEndsWithTheSession(t *testing.T) {
 	r := newRig(t)
 	for name, end := range map[string]func(token string){
-		"logout": func(token string) { client{r, token}.send("POST", "/api/v1/logout", "", "").want(t, http.StatusNoContent) },
+		"logout": func(token string) {
+			client{r, token}.send("POST", "/api/v1/logout", "", "").want(t, http.StatusNoContent)
+		},
 		"roles": func(string) {
 			r.as("admin").send("PUT", "/api/v1/users/creator", mediaJSON, `{"roles":["subscriber"]}`).want(t, http.StatusOK)
 		},
