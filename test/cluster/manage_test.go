@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"sluice/config/catalog"
+	"sluice/internal/broker"
 	"sluice/internal/broker/brokertest"
 	"sluice/test/feed"
 	"sluice/test/gateway"
@@ -66,6 +67,14 @@ func (m *managed) call(ctx context.Context, method, path, media, body string) (s
 	return resp.StatusCode, answer, err
 }
 
+// start starts the control node and waits until its administrator can sign in and it has read the catalog.
+func (m *managed) start() {
+	m.t.Helper()
+	m.control.Start()
+	waitReady(m.t, m.control, 200, "[+]users ok")
+	waitReady(m.t, m.control, 200, "[+]catalog ok")
+}
+
 // must is call that wants one status.
 func (m *managed) must(status int, method, path, media, body string) []byte {
 	m.t.Helper()
@@ -74,6 +83,19 @@ func (m *managed) must(status int, method, path, media, body string) []byte {
 		m.t.Fatalf("%s %s: %d, %v, want %d: %s", method, path, got, err, status, answer)
 	}
 	return answer
+}
+
+// everywhere makes a change that waits for the edge. On a machine that is too busy the answer is that it is not there yet: then it comes.
+func (m *managed) everywhere(status int, method, path, media, body string) {
+	m.t.Helper()
+	got, answer, err := m.call(m.t.Context(), method, path, media, body)
+	if err != nil || got != status && got != http.StatusAccepted {
+		m.t.Fatalf("%s %s: %d, %v, want %d: %s", method, path, got, err, status, answer)
+	}
+	if got == http.StatusAccepted && status != got {
+		m.t.Logf("%s %s: %s", method, path, answer)
+		until(m.t, "the edge is there", func() bool { return !bytes.Contains(m.must(200, "GET", "/edges", "", ""), []byte(`"current":false`)) })
+	}
 }
 
 const (
@@ -86,17 +108,17 @@ const (
 func TestManagedFromAnotherProcess(t *testing.T) {
 	t.Parallel()
 	m := newManaged(t)
-	m.control.Start()
+	m.start()
 	m.edge.Start()
 	waitReady(t, m.edge, 200, "[+]broker ok")
 	until(t, "control hears the edge", func() bool { return bytes.Contains(m.must(200, "GET", "/edges", "", ""), []byte(`"total":1`)) })
 	o := newOrigin(t, feed.Options{Rate: 50})
-	m.must(201, "POST", "/apis?wait=edges", inYAML, fmt.Sprintf(definition, o.addr))
+	m.everywhere(201, "POST", "/apis?wait=edges", inYAML, fmt.Sprintf(definition, o.addr))
 
 	// The edge serves what the answer waited for.
 	const clients = 20
 	ends := make(chan string, clients)
-	ctx, cancel := context.WithTimeout(t.Context(), gateway.Patience)
+	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	var reading atomic.Int64
 	for range clients {
@@ -123,7 +145,7 @@ func TestManagedFromAnotherProcess(t *testing.T) {
 	}
 
 	began := time.Now()
-	m.must(200, "POST", "/apis/market@1.0.0/lifecycle?wait=edges", inJSON, `{"action":"block"}`)
+	m.everywhere(200, "POST", "/apis/market@1.0.0/lifecycle?wait=edges", inJSON, `{"action":"block"}`)
 	if code, err := answers(ctx, m.edge.URL("/market/1.0.0/ticks")); code != http.StatusServiceUnavailable {
 		t.Errorf("blocked, and the edge answers %d, %v", code, err)
 	}
@@ -133,16 +155,14 @@ func TestManagedFromAnotherProcess(t *testing.T) {
 		}
 	}
 	t.Logf("%d streams of another process ended within %s of the request", clients, time.Since(began).Round(time.Millisecond))
-	m.must(200, "POST", "/apis/market@1.0.0/lifecycle?wait=edges", inJSON, `{"action":"republish"}`)
+	m.everywhere(200, "POST", "/apis/market@1.0.0/lifecycle?wait=edges", inJSON, `{"action":"republish"}`)
 	if code, err := answers(ctx, m.edge.URL("/market/1.0.0/ticks")); code != http.StatusOK {
 		t.Errorf("republished, and the edge answers %d, %v", code, err)
 	}
 	// An edge that is gone is waited for no longer than it takes to notice.
 	m.edge.Kill()
-	m.must(204, "DELETE", "/apis/market@1.0.0?force=true&wait=edges", "", "")
-	if left := m.must(200, "GET", "/edges", "", ""); !bytes.Contains(left, []byte(`"total":0`)) {
-		t.Errorf("edges after its death: %s", left)
-	}
+	m.everywhere(204, "DELETE", "/apis/market@1.0.0?force=true&wait=edges", "", "")
+	until(t, "the edge is taken for dead", func() bool { return bytes.Contains(m.must(200, "GET", "/edges", "", ""), []byte(`"total":0`)) })
 	wantNothingDenied(t, m.servers, m.control, m.edge)
 }
 
@@ -205,8 +225,8 @@ const kills = 4
 func TestControlKilledWithinWrites(t *testing.T) {
 	t.Parallel()
 	m := newManaged(t)
-	observer := manage(t, m.servers, m.keys, "control")
-	m.control.Start()
+	observer := manageWith(t, m.servers, m.keys, "control", broker.ProfilePower)
+	m.start()
 	define := func(name, version, value string) string {
 		return fmt.Sprintf(`{"apiVersion":"sluice/v1","kind":"API","metadata":{"name":%q,"description":%q},"spec":{"context":"/%s","version":%q,`+
 			`"endpoint":"http://127.0.0.1:9","topics":[{"name":"/t","security":"none","demand":"onDemand"}],"retention":{"maxBytes":"1MiB"}}}`, name, value, name, version)
@@ -225,7 +245,7 @@ func TestControlKilledWithinWrites(t *testing.T) {
 
 	for trial := range kills {
 		var done atomic.Int64 // answered changes
-		ctx, stop := context.WithTimeout(t.Context(), gateway.Patience)
+		ctx, stop := context.WithCancel(t.Context())
 		var writing sync.WaitGroup
 		for i, b := range books {
 			writing.Go(func() {
@@ -266,7 +286,7 @@ func TestControlKilledWithinWrites(t *testing.T) {
 		m.control.Kill()
 		stop()
 		writing.Wait()
-		m.control.Start() // it has read the bucket then; so has the observer, once it is as far
+		m.start()
 		m.must(201, "POST", "/apis", inJSON, define(fmt.Sprintf("mark%d", trial), "1", ""))
 		until(t, "the observer has seen all", func() bool { _, err := observer.Get(fmt.Sprintf("mark%d@1", trial)); return err == nil })
 		for i, b := range books {
