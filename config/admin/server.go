@@ -44,12 +44,14 @@ type Server struct {
 	page     []byte // the document as HTML
 	watching watchers
 	probing  chan struct{} // a place for each endpoint that is looked at
-	ending   chan struct{} // closed when Run ends, for answers that would go on
-	front    *echo.Echo
-	portal   http.Handler // nil = none
-	certs    *certs.Pair  // nil = plain HTTP
-	hsts     string       // the header's value; "" = none
-	ln       net.Listener // set by Listen
+	// probeTime is how long that may take; tests have less.
+	probeTime time.Duration
+	ending    chan struct{} // closed when Run ends, for answers that would go on
+	front     *echo.Echo
+	portal    http.Handler // nil = none
+	certs     *certs.Pair  // nil = plain HTTP
+	hsts      string       // the header's value; "" = none
+	ln        net.Listener // set by Listen
 }
 
 var _ ServerInterface = (*Server)(nil)
@@ -97,7 +99,7 @@ func New(d Deps) (*Server, error) {
 	}
 	s := &Server{log: d.Logger, accounts: d.Accounts, catalog: d.Catalog, access: d.Access, tickets: d.Tickets, options: d.Options, reach: d.Guard,
 		noImport: d.NoImport, nodes: d.Nodes, build: d.Build, portal: d.Portal, contract: c, page: c.page(), origins: http.NewCrossOriginProtection(),
-		ending: make(chan struct{}), probing: make(chan struct{}, probesAtOnce)}
+		ending: make(chan struct{}), probing: make(chan struct{}, probesAtOnce), probeTime: probeTime}
 	if s.certs = d.Certs; s.certs != nil && d.HSTS > 0 {
 		s.hsts = fmt.Sprintf("max-age=%d", int64(d.HSTS.Seconds()))
 	}

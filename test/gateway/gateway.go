@@ -47,16 +47,16 @@ upstream: {backoff: {base: 100ms, max: 1s, parked: 1s}}
 
 // Gateway is one sluice process and its successors on the same addresses and data.
 type Gateway struct {
-	t      testing.TB
-	manage bool              // the catalog is the broker's
-	Path   string            // of the program
-	Dir    string            // holds sluice.yaml, apis and data
-	env    []string          // SLUICE_… and OTEL_… settings
-	Addrs  map[string]string // by listener; the ports stay over restarts
+	t     testing.TB
+	Path  string            // of the program
+	Dir   string            // holds sluice.yaml, apis and data
+	env   []string          // SLUICE_… and OTEL_… settings
+	Addrs map[string]string // by listener; the ports stay over restarts
 
-	cmd  *exec.Cmd
-	done chan struct{} // closed when the process has ended and its log is read
-	err  error         // of the process, after done
+	shared bool // works by the catalog that the broker keeps
+	cmd    *exec.Cmd
+	done   chan struct{} // closed when the process has ended and its log is read
+	err    error         // of the process, after done
 
 	mu   sync.Mutex // guards below
 	log  []Entry
@@ -76,24 +76,29 @@ type Options struct {
 	Manage bool              // no definition files: the broker keeps the catalog, and the management API listens
 	Env    []string          // SLUICE_… settings over baseConfig, and OTEL_… ones
 	HTTPS  bool
-	Plain  bool // without the race detector in any case
+	// Control opens the management API over the catalog that the broker keeps; Catalog follows that catalog. Either leaves APIs out.
+	Control, Catalog bool
+	Plain            bool // without the race detector in any case
 }
 
 // New prepares a gateway without starting it; what still runs at the end of the test is killed.
 func New(t testing.TB, o Options) *Gateway {
 	t.Helper()
 	g := &Gateway{
-		t: t, manage: o.Manage, Path: Binary(t, o.Plain), Dir: t.TempDir(), env: o.Env, more: make(chan struct{}),
+		t: t, Path: Binary(t, o.Plain), Dir: t.TempDir(), env: o.Env, more: make(chan struct{}),
 		Addrs: map[string]string{"edge-http": FreeAddr(t), "ops": FreeAddr(t)},
 	}
 	if o.HTTPS {
 		g.Addrs["edge-https"] = FreeAddr(t)
 	}
-	if o.Manage {
+	if o.Manage || o.Control {
 		g.Addrs["control"] = FreeAddr(t)
+	}
+	if o.Manage {
 		g.Write("admin-password", AdminPassword+"\n")
 		g.env = append(slices.Clone(g.env), "SLUICE_CONTROL_ADMIN_PASSWORD_FILE="+filepath.Join(g.Dir, "admin-password"))
 	}
+	g.shared = o.Manage || o.Control || o.Catalog
 	if o.Engine == "" {
 		o.Engine = "auto"
 	}
@@ -163,7 +168,7 @@ func (g *Gateway) Spawn() {
 		"serve", "--config", filepath.Join(g.Dir, "sluice.yaml"), "--data", filepath.Join(g.Dir, "data"),
 		"--http", g.Addrs["edge-http"], "--ops", g.Addrs["ops"], "--control", g.Addrs["control"],
 	}
-	if !g.manage {
+	if !g.shared {
 		args = append(args, "--apis", filepath.Join(g.Dir, "apis"))
 	}
 	if addr := g.Addrs["edge-https"]; addr != "" {
