@@ -887,15 +887,23 @@ func TestPagesOfFeeds(t *testing.T) {
 		}
 		f.lists("e1", paths...)
 		f.after(2 * time.Second)
-		all, err := AskFeeds(f.t.Context(), f.m.Bus(), "a")
+		all, err := AskFeeds(f.t.Context(), f.m.Bus(), "a", broker.FeedsAsk{})
 		f.check(err)
 		if len(all) != 451 || len(all) != len(s.s.Feeds()) {
 			t.Errorf("%d feeds told, %d run", len(all), len(s.s.Feeds()))
 		}
+		one := all[0]
+		for of, want := range map[broker.FeedsAsk]int{{API: one.API, Version: one.Version}: 451, {API: one.API, Version: "9"}: 0, {API: "x", Version: one.Version}: 0} {
+			some, err := AskFeeds(f.t.Context(), f.m.Bus(), "a", of)
+			f.check(err)
+			if len(some) != want {
+				t.Errorf("%d feeds of %s@%s, want %d", len(some), of.API, of.Version, want)
+			}
+		}
 		if p := pageOf(s.s.Feeds(), 0); p.Next == 0 || len(p.Feeds) == 451 {
 			t.Error("all fit into one page: the test proves nothing")
 		}
-		if _, err := AskFeeds(f.t.Context(), f.m.Bus(), "nobody"); err == nil {
+		if _, err := AskFeeds(f.t.Context(), f.m.Bus(), "nobody", broker.FeedsAsk{}); err == nil {
 			t.Error("nobody answers")
 		}
 	})

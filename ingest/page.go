@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 
 	"sluice/internal/broker"
 )
@@ -29,8 +30,16 @@ func (s *Supervisor) hearAsks() (stop func(), err error) {
 		if len(body) > maxHand || json.Unmarshal(body, &ask) != nil || ask.V != 1 || ask.From < 0 {
 			return
 		}
-		s.reply(reply, pageOf(s.Feeds(), ask.From))
+		s.reply(reply, pageOf(ofAPI(s.Feeds(), ask), ask.From))
 	})
+}
+
+// ofAPI leaves out what is not asked for.
+func ofAPI(all []FeedStatus, ask broker.FeedsAsk) []FeedStatus {
+	if ask.API == "" {
+		return all
+	}
+	return slices.DeleteFunc(all, func(f FeedStatus) bool { return f.API != ask.API || f.Version != ask.Version })
 }
 
 // pageOf cuts a page out of all feeds.
@@ -48,11 +57,12 @@ func pageOf(all []FeedStatus, from int) feedsPage {
 	return p
 }
 
-// AskFeeds asks a node for all its feeds. A feed that comes or goes meanwhile may be missed or be there twice.
-func AskFeeds(ctx context.Context, bus broker.Bus, node string) ([]FeedStatus, error) {
+// AskFeeds asks a node for all its feeds, or those of the API that of names. A feed that comes or goes meanwhile may be missed or be
+// there twice.
+func AskFeeds(ctx context.Context, bus broker.Bus, node string, of broker.FeedsAsk) ([]FeedStatus, error) {
 	var all []FeedStatus
 	for from, n := 0, 0; n < pagesMost; n++ {
-		body, err := json.Marshal(broker.FeedsAsk{V: 1, From: from})
+		body, err := json.Marshal(broker.FeedsAsk{V: 1, From: from, API: of.API, Version: of.Version})
 		if err != nil {
 			return nil, err
 		}

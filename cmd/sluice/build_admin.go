@@ -16,6 +16,7 @@ import (
 	"sluice/internal/auth"
 	"sluice/internal/broker"
 	"sluice/internal/obs"
+	"sluice/internal/presence"
 	"sluice/internal/version"
 )
 
@@ -48,8 +49,10 @@ func (p *process) buildAdmin(ctx context.Context, e env) error {
 	if err != nil {
 		return withCode(exitInvalid, err)
 	}
-	server, err := admin.New(admin.Deps{Accounts: accounts, Catalog: shown, Options: catalogOptions(p.cfg, p.guard), Guard: p.guard, NoImport: !p.cfg.Control.ImportURL,
-		Build: version.Read(), Logger: p.log})
+	roster := presence.NewRoster(p.broker.Bus(), p.log)
+	server, err := admin.New(admin.Deps{Accounts: accounts, Catalog: shown, Nodes: nodes{roster, p}, Options: catalogOptions(p.cfg, p.guard), Guard: p.guard,
+		NoImport: !p.cfg.Control.ImportURL,
+		Build:    version.Read(), Logger: p.log})
 	if err != nil {
 		return withCode(exitFailed, err)
 	}
@@ -59,6 +62,7 @@ func (p *process) buildAdmin(ctx context.Context, e env) error {
 	p.control = server.Addr()
 	p.guardListeners()
 	p.start("users", accounts.Run)
+	p.start("edges", roster.Run)
 	p.start("control listener", server.Run)
 	select { // whoever waits for the node to be ready can sign in then
 	case <-accounts.Ready():

@@ -87,6 +87,8 @@ func TestManage(t *testing.T) {
 	status(t, edge+"/events/1.0.0/ticks", 200)
 	has(t, s.ok("history", id), "publish", "CREATED -> PUBLISHED", "block", "admin", "go")
 
+	testRuntime(t, s, id)
+
 	// Revisions and versions.
 	s.ok("revision", "create", id, "--description", "as it was")
 	n := lastRevision(t, s, id)
@@ -130,6 +132,32 @@ func TestManage(t *testing.T) {
 
 	s.ok("logout")
 	s.fails(exitFailed, "sign in with 'sluice login'", "whoami")
+}
+
+// testRuntime asks for what runs of a published API with the topic /ticks, and follows a change.
+func testRuntime(t *testing.T, s *shell, id string) {
+	t.Helper()
+	s.ok("set", id, "metadata.labels.team=a", "--wait")
+	has(t, s.ok("get", "edges"), "EDGE", "default", "current")
+	has(t, s.ok("status", id), "PUBLISHED", "1 feed", "/ticks")
+	has(t, s.ok("status", id, "-o", "json"), `"path": "/ticks"`)
+	s.fails(exitFailed, "Not found", "status", "nothing@1")
+	s.fails(exitUsage, "--q cannot go with --watch", "get", "apis", "-w", "--q", "a")
+	s.fails(exitFailed, "Not found", "get", "api", "nothing@1", "-w")
+	for _, c := range []struct{ before, after string }{
+		{"get apis -w -o json --label team=a", `"team":"a"`}, {"get apis -w --name ServerSentEvents", "PUBLISHED"}, {"get api " + id + " -w", "team: a"},
+	} {
+		out, interrupt, ended := s.follows(strings.Fields(c.before)...)
+		out.awaits(t, c.after)
+		s.ok("set", id, "metadata.labels.team=b")
+		s.ok("set", id, "metadata.labels.team=")
+		s.ok("set", id, "metadata.labels.team=a")
+		out.awaits(t, c.after)
+		interrupt()
+		if code := <-ended; code != exitOK {
+			t.Errorf("sluice %s ended with %d", c.before, code)
+		}
+	}
 }
 
 // lastRevision is the number of the newest revision.

@@ -93,7 +93,7 @@ func build(ctx context.Context, e env, cfg config.Config, guard *outbound.Guard,
 	if cfg.Has(config.RoleEdge) {
 		steps = append(steps, p.buildEdge)
 	}
-	steps = append(steps, func(ctx context.Context) error { return p.buildAdmin(ctx, e) })
+	steps = append(steps, p.tellPresence, func(ctx context.Context) error { return p.buildAdmin(ctx, e) })
 	for _, step := range steps {
 		if err := step(ctx); err != nil {
 			_ = p.shutdown()

@@ -121,7 +121,7 @@ func (p *process) serveFeeds(w http.ResponseWriter, r *http.Request) {
 		writeStatus(w, feedsReport{Feeds: p.nodeFeeds()})
 		return
 	}
-	writeStatus(w, p.clusterFeeds(r.Context()))
+	writeStatus(w, p.clusterFeeds(r.Context(), broker.FeedsAsk{}))
 }
 
 // feedsReport is the body of GET /feeds.
@@ -146,8 +146,9 @@ const asksAtOnce = 16
 // stateUnowned is the state of a feed that is to run all the time and that no node has.
 const stateUnowned = "unowned"
 
-// clusterFeeds asks every ingest node for its feeds. What a node does not tell in time is missing, and its line says why.
-func (p *process) clusterFeeds(ctx context.Context) feedsReport {
+// clusterFeeds asks every ingest node for its feeds, or those of one API. What a node does not tell in time is missing, and its line
+// says why.
+func (p *process) clusterFeeds(ctx context.Context, of broker.FeedsAsk) feedsReport {
 	ctx, cancel := context.WithTimeout(ctx, askTime)
 	defer cancel()
 	nodes := p.members.All()
@@ -161,7 +162,7 @@ func (p *process) clusterFeeds(ctx context.Context) feedsReport {
 			continue
 		}
 		asking.Go(func() error {
-			feeds, err := ingest.AskFeeds(ctx, p.broker.Bus(), n.Name)
+			feeds, err := ingest.AskFeeds(ctx, p.broker.Bus(), n.Name, of)
 			if err != nil {
 				r.Nodes[i].Err = err.Error()
 			}

@@ -13,6 +13,7 @@ import (
 
 	"github.com/labstack/echo/v4"
 	"github.com/oapi-codegen/runtime"
+	openapi_types "github.com/oapi-codegen/runtime/types"
 )
 
 // Defines values for Action.
@@ -87,6 +88,24 @@ func (e FindingLevel) Valid() bool {
 	case Error:
 		return true
 	case Warning:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for LateEdgeReason.
+const (
+	LateEdgeReasonBehind  LateEdgeReason = "behind"
+	LateEdgeReasonRefused LateEdgeReason = "refused"
+)
+
+// Valid indicates whether the value is a known member of the LateEdgeReason enum.
+func (e LateEdgeReason) Valid() bool {
+	switch e {
+	case LateEdgeReasonBehind:
+		return true
+	case LateEdgeReasonRefused:
 		return true
 	default:
 		return false
@@ -258,6 +277,21 @@ func (e Sort) Valid() bool {
 	}
 }
 
+// Defines values for Wait.
+const (
+	WaitEdges Wait = "edges"
+)
+
+// Valid indicates whether the value is a known member of the Wait enum.
+func (e Wait) Valid() bool {
+	switch e {
+	case WaitEdges:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for ListAPIsParamsSort.
 const (
 	ListAPIsParamsSortMinusUpdatedAt ListAPIsParamsSort = "-updatedAt"
@@ -273,6 +307,51 @@ func (e ListAPIsParamsSort) Valid() bool {
 	case ListAPIsParamsSortName:
 		return true
 	case ListAPIsParamsSortState:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for CreateAPIParamsWait.
+const (
+	CreateAPIParamsWaitEdges CreateAPIParamsWait = "edges"
+)
+
+// Valid indicates whether the value is a known member of the CreateAPIParamsWait enum.
+func (e CreateAPIParamsWait) Valid() bool {
+	switch e {
+	case CreateAPIParamsWaitEdges:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for DeleteAPIParamsWait.
+const (
+	DeleteAPIParamsWaitEdges DeleteAPIParamsWait = "edges"
+)
+
+// Valid indicates whether the value is a known member of the DeleteAPIParamsWait enum.
+func (e DeleteAPIParamsWait) Valid() bool {
+	switch e {
+	case DeleteAPIParamsWaitEdges:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for UpdateAPIParamsWait.
+const (
+	UpdateAPIParamsWaitEdges UpdateAPIParamsWait = "edges"
+)
+
+// Valid indicates whether the value is a known member of the UpdateAPIParamsWait enum.
+func (e UpdateAPIParamsWait) Valid() bool {
+	switch e {
+	case UpdateAPIParamsWaitEdges:
 		return true
 	default:
 		return false
@@ -339,6 +418,21 @@ func (e ExportAsyncAPIParamsProfile) Valid() bool {
 	}
 }
 
+// Defines values for UpdateFromAsyncAPIParamsWait.
+const (
+	UpdateFromAsyncAPIParamsWaitEdges UpdateFromAsyncAPIParamsWait = "edges"
+)
+
+// Valid indicates whether the value is a known member of the UpdateFromAsyncAPIParamsWait enum.
+func (e UpdateFromAsyncAPIParamsWait) Valid() bool {
+	switch e {
+	case UpdateFromAsyncAPIParamsWaitEdges:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for UpdateFromAsyncAPIParamsMode.
 const (
 	UpdateFromAsyncAPIParamsModeLenient UpdateFromAsyncAPIParamsMode = "lenient"
@@ -357,6 +451,21 @@ func (e UpdateFromAsyncAPIParamsMode) Valid() bool {
 	}
 }
 
+// Defines values for DeployParamsWait.
+const (
+	DeployParamsWaitEdges DeployParamsWait = "edges"
+)
+
+// Valid indicates whether the value is a known member of the DeployParamsWait enum.
+func (e DeployParamsWait) Valid() bool {
+	switch e {
+	case DeployParamsWaitEdges:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for ExportAPIParamsFormat.
 const (
 	ExportAPIParamsFormatSluice ExportAPIParamsFormat = "sluice"
@@ -369,6 +478,111 @@ func (e ExportAPIParamsFormat) Valid() bool {
 	case ExportAPIParamsFormatSluice:
 		return true
 	case ExportAPIParamsFormatWso2:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for ChangeStateParamsWait.
+const (
+	ChangeStateParamsWaitEdges ChangeStateParamsWait = "edges"
+)
+
+// Valid indicates whether the value is a known member of the ChangeStateParamsWait enum.
+func (e ChangeStateParamsWait) Valid() bool {
+	switch e {
+	case ChangeStateParamsWaitEdges:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for RestoreRevisionParamsWait.
+const (
+	RestoreRevisionParamsWaitEdges RestoreRevisionParamsWait = "edges"
+)
+
+// Valid indicates whether the value is a known member of the RestoreRevisionParamsWait enum.
+func (e RestoreRevisionParamsWait) Valid() bool {
+	switch e {
+	case RestoreRevisionParamsWaitEdges:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for DeleteTopicParamsWait.
+const (
+	DeleteTopicParamsWaitEdges DeleteTopicParamsWait = "edges"
+)
+
+// Valid indicates whether the value is a known member of the DeleteTopicParamsWait enum.
+func (e DeleteTopicParamsWait) Valid() bool {
+	switch e {
+	case DeleteTopicParamsWaitEdges:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for AddTopicParamsWait.
+const (
+	AddTopicParamsWaitEdges AddTopicParamsWait = "edges"
+)
+
+// Valid indicates whether the value is a known member of the AddTopicParamsWait enum.
+func (e AddTopicParamsWait) Valid() bool {
+	switch e {
+	case AddTopicParamsWaitEdges:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for SetTopicsParamsWait.
+const (
+	SetTopicsParamsWaitEdges SetTopicsParamsWait = "edges"
+)
+
+// Valid indicates whether the value is a known member of the SetTopicsParamsWait enum.
+func (e SetTopicsParamsWait) Valid() bool {
+	switch e {
+	case SetTopicsParamsWaitEdges:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for CopyVersionParamsWait.
+const (
+	CopyVersionParamsWaitEdges CopyVersionParamsWait = "edges"
+)
+
+// Valid indicates whether the value is a known member of the CopyVersionParamsWait enum.
+func (e CopyVersionParamsWait) Valid() bool {
+	switch e {
+	case CopyVersionParamsWaitEdges:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for ApplyParamsWait.
+const (
+	ApplyParamsWaitEdges ApplyParamsWait = "edges"
+)
+
+// Valid indicates whether the value is a known member of the ApplyParamsWait enum.
+func (e ApplyParamsWait) Valid() bool {
+	switch e {
+	case ApplyParamsWaitEdges:
 		return true
 	default:
 		return false
@@ -414,6 +628,21 @@ func (e ExportPublicAsyncAPIParamsFormat) Valid() bool {
 	}
 }
 
+// Defines values for SetDefaultVersionParamsWait.
+const (
+	SetDefaultVersionParamsWaitEdges SetDefaultVersionParamsWait = "edges"
+)
+
+// Valid indicates whether the value is a known member of the SetDefaultVersionParamsWait enum.
+func (e SetDefaultVersionParamsWait) Valid() bool {
+	switch e {
+	case SetDefaultVersionParamsWaitEdges:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for ImportAsyncAPIParamsMode.
 const (
 	ImportAsyncAPIParamsModeLenient ImportAsyncAPIParamsMode = "lenient"
@@ -432,6 +661,51 @@ func (e ImportAsyncAPIParamsMode) Valid() bool {
 	}
 }
 
+// Defines values for ImportAsyncAPIParamsWait.
+const (
+	ImportAsyncAPIParamsWaitEdges ImportAsyncAPIParamsWait = "edges"
+)
+
+// Valid indicates whether the value is a known member of the ImportAsyncAPIParamsWait enum.
+func (e ImportAsyncAPIParamsWait) Valid() bool {
+	switch e {
+	case ImportAsyncAPIParamsWaitEdges:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for ImportWSO2ParamsWait.
+const (
+	ImportWSO2ParamsWaitEdges ImportWSO2ParamsWait = "edges"
+)
+
+// Valid indicates whether the value is a known member of the ImportWSO2ParamsWait enum.
+func (e ImportWSO2ParamsWait) Valid() bool {
+	switch e {
+	case ImportWSO2ParamsWaitEdges:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for WatchParamsKinds.
+const (
+	WatchParamsKindsAPI WatchParamsKinds = "API"
+)
+
+// Valid indicates whether the value is a known member of the WatchParamsKinds enum.
+func (e WatchParamsKinds) Valid() bool {
+	switch e {
+	case WatchParamsKindsAPI:
+		return true
+	default:
+		return false
+	}
+}
+
 // API API is one published SSE API, the resource `kind: API`, with defaults filled in.
 type API = catalog.API
 
@@ -441,6 +715,30 @@ type APIList struct {
 
 	// NextCursor left out on the last page
 	NextCursor string `json:"nextCursor,omitempty"`
+
+	// Rev of the catalog that the list is of: `/watch` with it as Last-Event-ID tells what changed since
+	Rev int64 `json:"rev,omitempty"`
+
+	// Total of all pages
+	Total int `json:"total"`
+}
+
+// APIStatus defines model for APIStatus.
+type APIStatus struct {
+	// Clients of all feeds
+	Clients int         `json:"clients"`
+	ID      string      `json:"id"`
+	Items   []FeedState `json:"items"`
+
+	// NextCursor left out on the last page
+	NextCursor string `json:"nextCursor,omitempty"`
+
+	// Silent nodes that did not answer in time
+	Silent []string `json:"silent"`
+	State  State    `json:"state"`
+
+	// States how many feeds are in each
+	States map[string]int `json:"states"`
 
 	// Total of all pages
 	Total int `json:"total"`
@@ -484,6 +782,7 @@ type Applied struct {
 	// Counts how many of each result
 	Counts  map[string]int `json:"counts"`
 	DryRun  bool           `json:"dryRun"`
+	Edges   EdgesReached   `json:"edges,omitempty"`
 	Results []ApplyResult  `json:"results"`
 }
 
@@ -548,8 +847,88 @@ type Deployments struct {
 	Groups map[string]int `json:"groups"`
 }
 
+// Edge defines model for Edge.
+type Edge struct {
+	// Clients open streams
+	Clients int `json:"clients"`
+
+	// Current that is as new as what the answering node has seen
+	Current  bool   `json:"current"`
+	Draining bool   `json:"draining"`
+	Group    string `json:"group"`
+	Node     string `json:"node"`
+
+	// Refused APIs whose newest definition it could not take: it serves the one before
+	Refused []string `json:"refused"`
+
+	// Rev revision of the catalog that it serves
+	Rev int64 `json:"rev"`
+
+	// SilentMs since its last beat
+	SilentMs int      `json:"silentMs"`
+	Urls     []string `json:"urls"`
+
+	// Version the build
+	Version string `json:"version"`
+}
+
+// EdgeList defines model for EdgeList.
+type EdgeList struct {
+	Items []Edge `json:"items"`
+
+	// Rev revision of the catalog that the answering node has seen
+	Rev   int64 `json:"rev"`
+	Total int   `json:"total"`
+}
+
+// EdgesReached defines model for EdgesReached.
+type EdgesReached struct {
+	// Done of them serve the change
+	Done   int        `json:"done"`
+	Failed []LateEdge `json:"failed"`
+
+	// Live edges that live
+	Live int `json:"live"`
+
+	// Rev what the edges should serve
+	Rev int64 `json:"rev"`
+}
+
 // Ended defines model for Ended.
 type Ended = catalog.Ended
+
+// EndpointProbe defines model for EndpointProbe.
+type EndpointProbe struct {
+	// Endpoint as `spec.endpoint`
+	Endpoint string `json:"endpoint"`
+
+	// Headers as `spec.upstream.headers`
+	Headers map[string]string `json:"headers,omitempty"`
+
+	// Path below it, as a topic's `backend` with its parameters filled in
+	Path string `json:"path,omitempty"`
+}
+
+// EndpointVerdict defines model for EndpointVerdict.
+type EndpointVerdict struct {
+	ContentType string `json:"contentType,omitempty"`
+
+	// ElapsedMs until the first event or the end of the probe
+	ElapsedMs   int         `json:"elapsedMs,omitempty"`
+	Errors      []Finding   `json:"errors"`
+	EventStream bool        `json:"eventStream"`
+	FirstEvent  ProbedEvent `json:"firstEvent,omitempty"`
+
+	// Reachable somebody answered
+	Reachable bool `json:"reachable"`
+
+	// Status of the answer
+	Status int `json:"status,omitempty"`
+
+	// Valid an event stream answers; that no event came in time is a warning
+	Valid    bool      `json:"valid"`
+	Warnings []Finding `json:"warnings"`
+}
 
 // Family defines model for Family.
 type Family struct {
@@ -568,6 +947,38 @@ type FamilyUpdate struct {
 
 	// MoveClients end the streams that came by the old default
 	MoveClients bool `json:"moveClients,omitempty"`
+}
+
+// FeedState defines model for FeedState.
+type FeedState struct {
+	// Always read also without clients
+	Always bool `json:"always"`
+
+	// Clients open streams on all edges
+	Clients int `json:"clients"`
+
+	// EventsPerSecond stored, over the last seconds
+	EventsPerSecond float32 `json:"eventsPerSecond"`
+
+	// LastEventAt when the newest event was stored
+	LastEventAt time.Time `json:"lastEventAt,omitempty"`
+
+	// Owner the node that reads the upstream
+	Owner string `json:"owner,omitempty"`
+
+	// Path below the API's base path, with the query that is part of the feed
+	Path string `json:"path"`
+
+	// Since of the state
+	Since time.Time `json:"since,omitempty"`
+
+	// Standby the node that would take over
+	Standby string `json:"standby,omitempty"`
+
+	// State of the upstream: up, opening, backoff, blocked, auth, ended …; unowned = no node reads it; unknown
+	State string `json:"state"`
+	Topic string `json:"topic"`
+	Why   string `json:"why,omitempty"`
 }
 
 // FieldAvailability defines model for FieldAvailability.
@@ -605,6 +1016,18 @@ type HistoryEntry = catalog.HistoryEntry
 // Impact what a change does to feeds and open streams
 type Impact = catalog.Impact
 
+// ImportForm exactly one of `file` and `url`
+type ImportForm struct {
+	// API a definition, JSON or YAML, of which only what differs is there: laid over what the file says; `null` takes a field away
+	API string `json:"api,omitempty"`
+
+	// File the document or archive, at most 4 MiB; what it is is told by its media type or name, else by its first bytes
+	File openapi_types.File `json:"file,omitempty"`
+
+	// URL where to fetch it
+	URL string `json:"url,omitempty"`
+}
+
 // Imported defines model for Imported.
 type Imported struct {
 	// API API is one published SSE API, the resource `kind: API`, with defaults filled in.
@@ -613,6 +1036,18 @@ type Imported struct {
 	DryRun bool      `json:"dryRun,omitempty"`
 	Report []Finding `json:"report"`
 }
+
+// LateEdge defines model for LateEdge.
+type LateEdge struct {
+	Node   string         `json:"node"`
+	Reason LateEdgeReason `json:"reason"`
+
+	// Rev revision of the catalog that it serves
+	Rev int64 `json:"rev"`
+}
+
+// LateEdgeReason defines model for LateEdge.Reason.
+type LateEdgeReason string
 
 // Lifecycle defines model for Lifecycle.
 type Lifecycle struct {
@@ -689,6 +1124,17 @@ type Plan struct {
 
 // PlanDryRun defines model for Plan.DryRun.
 type PlanDryRun bool
+
+// ProbedEvent defines model for ProbedEvent.
+type ProbedEvent struct {
+	// Data at most 4 KiB of it
+	Data string `json:"data"`
+	ID   string `json:"id,omitempty"`
+
+	// Size of all data in bytes
+	Size int    `json:"size,omitempty"`
+	Type string `json:"type"`
+}
 
 // Problem RFC 9457
 type Problem struct {
@@ -939,6 +1385,9 @@ type TopicName = string
 // UserName defines model for UserName.
 type UserName = string
 
+// Wait defines model for Wait.
+type Wait string
+
 // APIOrPlan defines model for APIOrPlan.
 type APIOrPlan struct {
 	union json.RawMessage
@@ -958,6 +1407,9 @@ type FoundAPI = API
 
 // Judged defines model for Judged.
 type Judged = Verdict
+
+// NotEverywhere defines model for NotEverywhere.
+type NotEverywhere = EdgesReached
 
 // Planned defines model for Planned.
 type Planned = Plan
@@ -1003,12 +1455,21 @@ type ListAPIsParamsSort string
 type CreateAPIParams struct {
 	// DryRun check all and write nothing
 	DryRun DryRun `form:"dryRun,omitempty" json:"dryRun,omitempty"`
+
+	// Wait `edges`: answer when every edge that lives serves the change, at the latest after 10 s, and then by 202 if some do not
+	Wait CreateAPIParamsWait `form:"wait,omitempty" json:"wait,omitempty"`
 }
+
+// CreateAPIParamsWait defines parameters for CreateAPI.
+type CreateAPIParamsWait string
 
 // DeleteAPIParams defines parameters for DeleteAPI.
 type DeleteAPIParams struct {
 	// DryRun check all and write nothing
 	DryRun DryRun `form:"dryRun,omitempty" json:"dryRun,omitempty"`
+
+	// Wait `edges`: answer when every edge that lives serves the change, at the latest after 10 s, and then by 202 if some do not
+	Wait DeleteAPIParamsWait `form:"wait,omitempty" json:"wait,omitempty"`
 
 	// Force delete a live API; admin only
 	Force bool `form:"force,omitempty" json:"force,omitempty"`
@@ -1016,6 +1477,9 @@ type DeleteAPIParams struct {
 	// IfMatch the ETag that must still be current, or `*`
 	IfMatch IfMatch `json:"If-Match,omitempty"`
 }
+
+// DeleteAPIParamsWait defines parameters for DeleteAPI.
+type DeleteAPIParamsWait string
 
 // GetAPIParams defines parameters for GetAPI.
 type GetAPIParams struct {
@@ -1028,9 +1492,15 @@ type UpdateAPIParams struct {
 	// DryRun check all and write nothing
 	DryRun DryRun `form:"dryRun,omitempty" json:"dryRun,omitempty"`
 
+	// Wait `edges`: answer when every edge that lives serves the change, at the latest after 10 s, and then by 202 if some do not
+	Wait UpdateAPIParamsWait `form:"wait,omitempty" json:"wait,omitempty"`
+
 	// IfMatch the ETag that must still be current, or `*`
 	IfMatch IfMatch `json:"If-Match,omitempty"`
 }
+
+// UpdateAPIParamsWait defines parameters for UpdateAPI.
+type UpdateAPIParamsWait string
 
 // ExportAsyncAPIParams defines parameters for ExportAsyncAPI.
 type ExportAsyncAPIParams struct {
@@ -1059,12 +1529,18 @@ type UpdateFromAsyncAPIParams struct {
 	// DryRun check all and write nothing
 	DryRun DryRun `form:"dryRun,omitempty" json:"dryRun,omitempty"`
 
+	// Wait `edges`: answer when every edge that lives serves the change, at the latest after 10 s, and then by 202 if some do not
+	Wait UpdateFromAsyncAPIParamsWait `form:"wait,omitempty" json:"wait,omitempty"`
+
 	// Mode `lenient` leaves out operations that only publish, with a warning
 	Mode UpdateFromAsyncAPIParamsMode `form:"mode,omitempty" json:"mode,omitempty"`
 
 	// IfMatch the ETag that must still be current, or `*`
 	IfMatch IfMatch `json:"If-Match,omitempty"`
 }
+
+// UpdateFromAsyncAPIParamsWait defines parameters for UpdateFromAsyncAPI.
+type UpdateFromAsyncAPIParamsWait string
 
 // UpdateFromAsyncAPIParamsMode defines parameters for UpdateFromAsyncAPI.
 type UpdateFromAsyncAPIParamsMode string
@@ -1074,9 +1550,15 @@ type DeployParams struct {
 	// DryRun check all and write nothing
 	DryRun DryRun `form:"dryRun,omitempty" json:"dryRun,omitempty"`
 
+	// Wait `edges`: answer when every edge that lives serves the change, at the latest after 10 s, and then by 202 if some do not
+	Wait DeployParamsWait `form:"wait,omitempty" json:"wait,omitempty"`
+
 	// IfMatch the ETag that must still be current, or `*`
 	IfMatch IfMatch `json:"If-Match,omitempty"`
 }
+
+// DeployParamsWait defines parameters for Deploy.
+type DeployParamsWait string
 
 // ExportAPIParams defines parameters for ExportAPI.
 type ExportAPIParams struct {
@@ -1091,9 +1573,15 @@ type ChangeStateParams struct {
 	// DryRun check all and write nothing
 	DryRun DryRun `form:"dryRun,omitempty" json:"dryRun,omitempty"`
 
+	// Wait `edges`: answer when every edge that lives serves the change, at the latest after 10 s, and then by 202 if some do not
+	Wait ChangeStateParamsWait `form:"wait,omitempty" json:"wait,omitempty"`
+
 	// IfMatch the ETag that must still be current, or `*`
 	IfMatch IfMatch `json:"If-Match,omitempty"`
 }
+
+// ChangeStateParamsWait defines parameters for ChangeState.
+type ChangeStateParamsWait string
 
 // CreateRevisionParams defines parameters for CreateRevision.
 type CreateRevisionParams struct {
@@ -1118,8 +1606,23 @@ type RestoreRevisionParams struct {
 	// DryRun check all and write nothing
 	DryRun DryRun `form:"dryRun,omitempty" json:"dryRun,omitempty"`
 
+	// Wait `edges`: answer when every edge that lives serves the change, at the latest after 10 s, and then by 202 if some do not
+	Wait RestoreRevisionParamsWait `form:"wait,omitempty" json:"wait,omitempty"`
+
 	// IfMatch the ETag that must still be current, or `*`
 	IfMatch IfMatch `json:"If-Match,omitempty"`
+}
+
+// RestoreRevisionParamsWait defines parameters for RestoreRevision.
+type RestoreRevisionParamsWait string
+
+// GetAPIStatusParams defines parameters for GetAPIStatus.
+type GetAPIStatusParams struct {
+	// Limit most entries of a page
+	Limit Limit `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// Cursor `nextCursor` of the page before
+	Cursor Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
 }
 
 // DeleteTopicParams defines parameters for DeleteTopic.
@@ -1130,9 +1633,15 @@ type DeleteTopicParams struct {
 	// DryRun check all and write nothing
 	DryRun DryRun `form:"dryRun,omitempty" json:"dryRun,omitempty"`
 
+	// Wait `edges`: answer when every edge that lives serves the change, at the latest after 10 s, and then by 202 if some do not
+	Wait DeleteTopicParamsWait `form:"wait,omitempty" json:"wait,omitempty"`
+
 	// IfMatch the ETag that must still be current, or `*`
 	IfMatch IfMatch `json:"If-Match,omitempty"`
 }
+
+// DeleteTopicParamsWait defines parameters for DeleteTopic.
+type DeleteTopicParamsWait string
 
 // ListTopicsParams defines parameters for ListTopics.
 type ListTopicsParams struct {
@@ -1145,27 +1654,45 @@ type AddTopicParams struct {
 	// DryRun check all and write nothing
 	DryRun DryRun `form:"dryRun,omitempty" json:"dryRun,omitempty"`
 
+	// Wait `edges`: answer when every edge that lives serves the change, at the latest after 10 s, and then by 202 if some do not
+	Wait AddTopicParamsWait `form:"wait,omitempty" json:"wait,omitempty"`
+
 	// IfMatch the ETag that must still be current, or `*`
 	IfMatch IfMatch `json:"If-Match,omitempty"`
 }
+
+// AddTopicParamsWait defines parameters for AddTopic.
+type AddTopicParamsWait string
 
 // SetTopicsParams defines parameters for SetTopics.
 type SetTopicsParams struct {
 	// DryRun check all and write nothing
 	DryRun DryRun `form:"dryRun,omitempty" json:"dryRun,omitempty"`
 
+	// Wait `edges`: answer when every edge that lives serves the change, at the latest after 10 s, and then by 202 if some do not
+	Wait SetTopicsParamsWait `form:"wait,omitempty" json:"wait,omitempty"`
+
 	// IfMatch the ETag that must still be current, or `*`
 	IfMatch IfMatch `json:"If-Match,omitempty"`
 }
+
+// SetTopicsParamsWait defines parameters for SetTopics.
+type SetTopicsParamsWait string
 
 // CopyVersionParams defines parameters for CopyVersion.
 type CopyVersionParams struct {
 	// DryRun check all and write nothing
 	DryRun DryRun `form:"dryRun,omitempty" json:"dryRun,omitempty"`
 
+	// Wait `edges`: answer when every edge that lives serves the change, at the latest after 10 s, and then by 202 if some do not
+	Wait CopyVersionParamsWait `form:"wait,omitempty" json:"wait,omitempty"`
+
 	// IfMatch the ETag that must still be current, or `*`
 	IfMatch IfMatch `json:"If-Match,omitempty"`
 }
+
+// CopyVersionParamsWait defines parameters for CopyVersion.
+type CopyVersionParamsWait string
 
 // ApplyParams defines parameters for Apply.
 type ApplyParams struct {
@@ -1180,7 +1707,13 @@ type ApplyParams struct {
 
 	// DryRun check all and write nothing
 	DryRun DryRun `form:"dryRun,omitempty" json:"dryRun,omitempty"`
+
+	// Wait `edges`: answer when every edge that lives serves the change, at the latest after 10 s, and then by 202 if some do not
+	Wait ApplyParamsWait `form:"wait,omitempty" json:"wait,omitempty"`
 }
+
+// ApplyParamsWait defines parameters for Apply.
+type ApplyParamsWait string
 
 // CheckAvailabilityParams defines parameters for CheckAvailability.
 type CheckAvailabilityParams struct {
@@ -1220,11 +1753,26 @@ type ExportAllParams struct {
 	Label string `form:"label,omitempty" json:"label,omitempty"`
 }
 
+// GetFamilyParams defines parameters for GetFamily.
+type GetFamilyParams struct {
+	// IfNoneMatch an ETag that is known
+	IfNoneMatch IfNoneMatch `json:"If-None-Match,omitempty"`
+}
+
 // SetDefaultVersionParams defines parameters for SetDefaultVersion.
 type SetDefaultVersionParams struct {
 	// DryRun check all and write nothing
 	DryRun DryRun `form:"dryRun,omitempty" json:"dryRun,omitempty"`
+
+	// Wait `edges`: answer when every edge that lives serves the change, at the latest after 10 s, and then by 202 if some do not
+	Wait SetDefaultVersionParamsWait `form:"wait,omitempty" json:"wait,omitempty"`
+
+	// IfMatch the ETag that must still be current, or `*`
+	IfMatch IfMatch `json:"If-Match,omitempty"`
 }
+
+// SetDefaultVersionParamsWait defines parameters for SetDefaultVersion.
+type SetDefaultVersionParamsWait string
 
 // SetDefaultVersion200JSONResponseBody defines parameters for SetDefaultVersion.
 type SetDefaultVersion200JSONResponseBody struct {
@@ -1251,10 +1799,16 @@ type ImportAsyncAPIParams struct {
 
 	// DryRun check all and write nothing
 	DryRun DryRun `form:"dryRun,omitempty" json:"dryRun,omitempty"`
+
+	// Wait `edges`: answer when every edge that lives serves the change, at the latest after 10 s, and then by 202 if some do not
+	Wait ImportAsyncAPIParamsWait `form:"wait,omitempty" json:"wait,omitempty"`
 }
 
 // ImportAsyncAPIParamsMode defines parameters for ImportAsyncAPI.
 type ImportAsyncAPIParamsMode string
+
+// ImportAsyncAPIParamsWait defines parameters for ImportAsyncAPI.
+type ImportAsyncAPIParamsWait string
 
 // ImportWSO2JSONBody defines parameters for ImportWSO2.
 type ImportWSO2JSONBody = interface{}
@@ -1263,10 +1817,31 @@ type ImportWSO2JSONBody = interface{}
 type ImportWSO2Params struct {
 	// DryRun check all and write nothing
 	DryRun DryRun `form:"dryRun,omitempty" json:"dryRun,omitempty"`
+
+	// Wait `edges`: answer when every edge that lives serves the change, at the latest after 10 s, and then by 202 if some do not
+	Wait ImportWSO2ParamsWait `form:"wait,omitempty" json:"wait,omitempty"`
 }
+
+// ImportWSO2ParamsWait defines parameters for ImportWSO2.
+type ImportWSO2ParamsWait string
 
 // ValidateAsyncAPIJSONBody defines parameters for ValidateAsyncAPI.
 type ValidateAsyncAPIJSONBody = interface{}
+
+// WatchParams defines parameters for Watch.
+type WatchParams struct {
+	// Kinds kinds of objects, by comma; left out = all
+	Kinds []WatchParamsKinds `form:"kinds,omitempty" json:"kinds,omitempty"`
+
+	// Since a revision, as Last-Event-ID, for who cannot send that; 0 = tell everything that is
+	Since int64 `form:"since,omitempty" json:"since,omitempty"`
+
+	// LastEventID the last id that was seen; counts more than `since`
+	LastEventID string `json:"Last-Event-ID,omitempty"`
+}
+
+// WatchParamsKinds defines parameters for Watch.
+type WatchParamsKinds string
 
 // CreateAPIJSONRequestBody defines body for CreateAPI for application/json ContentType.
 type CreateAPIJSONRequestBody = API
@@ -1304,8 +1879,14 @@ type SetDefaultVersionJSONRequestBody = FamilyUpdate
 // ImportAsyncAPIJSONRequestBody defines body for ImportAsyncAPI for application/json ContentType.
 type ImportAsyncAPIJSONRequestBody = ImportAsyncAPIJSONBody
 
+// ImportAsyncAPIMultipartRequestBody defines body for ImportAsyncAPI for multipart/form-data ContentType.
+type ImportAsyncAPIMultipartRequestBody = ImportForm
+
 // ImportWSO2JSONRequestBody defines body for ImportWSO2 for application/json ContentType.
 type ImportWSO2JSONRequestBody = ImportWSO2JSONBody
+
+// ImportWSO2MultipartRequestBody defines body for ImportWSO2 for multipart/form-data ContentType.
+type ImportWSO2MultipartRequestBody = ImportForm
 
 // LoginJSONRequestBody defines body for Login for application/json ContentType.
 type LoginJSONRequestBody = Credentials
@@ -1324,6 +1905,9 @@ type ValidateAPIJSONRequestBody = API
 
 // ValidateAsyncAPIJSONRequestBody defines body for ValidateAsyncAPI for application/json ContentType.
 type ValidateAsyncAPIJSONRequestBody = ValidateAsyncAPIJSONBody
+
+// ValidateEndpointJSONRequestBody defines body for ValidateEndpoint for application/json ContentType.
+type ValidateEndpointJSONRequestBody = EndpointProbe
 
 // AsAPI returns the union data inside the APIOrPlan as a API
 func (t APIOrPlan) AsAPI() (API, error) {
@@ -1505,6 +2089,9 @@ type ServerInterface interface {
 	// RestoreRevision Copy a revision into the working copy
 	// (POST /api/v1/apis/{id}/revisions/{n}/restore)
 	RestoreRevision(ctx echo.Context, id ID, n N, params RestoreRevisionParams) error
+	// GetAPIStatus The feeds of an API: who reads them upstream, how they do, who listens
+	// (GET /api/v1/apis/{id}/status)
+	GetAPIStatus(ctx echo.Context, id ID, params GetAPIStatusParams) error
 	// DeleteTopic Delete the topic named
 	// (DELETE /api/v1/apis/{id}/topics)
 	DeleteTopic(ctx echo.Context, id ID, params DeleteTopicParams) error
@@ -1538,12 +2125,15 @@ type ServerInterface interface {
 	// ExportPublicAsyncAPI The public AsyncAPI document
 	// (GET /api/v1/dev/apis/{id}/asyncapi)
 	ExportPublicAsyncAPI(ctx echo.Context, id ID, params ExportPublicAsyncAPIParams) error
+	// ListEdges The edges that live, and how far each follows the catalog
+	// (GET /api/v1/edges)
+	ListEdges(ctx echo.Context) error
 	// ExportAll All APIs as one stream of YAML documents
 	// (GET /api/v1/export)
 	ExportAll(ctx echo.Context, params ExportAllParams) error
 	// GetFamily The versions of a name and which is the default
 	// (GET /api/v1/families/{name})
-	GetFamily(ctx echo.Context, name string) error
+	GetFamily(ctx echo.Context, name string, params GetFamilyParams) error
 	// SetDefaultVersion Say which version answers without its version in the path
 	// (PUT /api/v1/families/{name})
 	SetDefaultVersion(ctx echo.Context, name string, params SetDefaultVersionParams) error
@@ -1586,6 +2176,12 @@ type ServerInterface interface {
 	// ValidateAsyncAPI Check an AsyncAPI document
 	// (POST /api/v1/validate/asyncapi)
 	ValidateAsyncAPI(ctx echo.Context) error
+	// ValidateEndpoint Connect to a backend and look at what it sends
+	// (POST /api/v1/validate/endpoint)
+	ValidateEndpoint(ctx echo.Context) error
+	// Watch Changes as they come
+	// (GET /api/v1/watch)
+	Watch(ctx echo.Context, params WatchParams) error
 	// GetDocs This document as a page
 	// (GET /docs)
 	GetDocs(ctx echo.Context) error
@@ -1695,6 +2291,13 @@ func (w *ServerInterfaceWrapper) CreateAPI(ctx echo.Context) error {
 		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter dryRun: %s", err))
 	}
 
+	// ------------- Optional query parameter "wait" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "wait", ctx.QueryParams(), &params.Wait, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter wait: %s", err))
+	}
+
 	// Invoke the callback with all the unmarshaled arguments
 	err = w.Handler.CreateAPI(ctx, params)
 	return err
@@ -1718,6 +2321,13 @@ func (w *ServerInterfaceWrapper) DeleteAPI(ctx echo.Context) error {
 	err = runtime.BindQueryParameterWithOptions("form", true, false, "dryRun", ctx.QueryParams(), &params.DryRun, runtime.BindQueryParameterOptions{Type: "boolean", Format: ""})
 	if err != nil {
 		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter dryRun: %s", err))
+	}
+
+	// ------------- Optional query parameter "wait" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "wait", ctx.QueryParams(), &params.Wait, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter wait: %s", err))
 	}
 
 	// ------------- Optional query parameter "force" -------------
@@ -1805,6 +2415,13 @@ func (w *ServerInterfaceWrapper) UpdateAPI(ctx echo.Context) error {
 		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter dryRun: %s", err))
 	}
 
+	// ------------- Optional query parameter "wait" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "wait", ctx.QueryParams(), &params.Wait, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter wait: %s", err))
+	}
+
 	headers := ctx.Request().Header
 	// ------------- Optional header parameter "If-Match" -------------
 	if valueList, found := headers[http.CanonicalHeaderKey("If-Match")]; found {
@@ -1886,6 +2503,13 @@ func (w *ServerInterfaceWrapper) UpdateFromAsyncAPI(ctx echo.Context) error {
 		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter dryRun: %s", err))
 	}
 
+	// ------------- Optional query parameter "wait" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "wait", ctx.QueryParams(), &params.Wait, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter wait: %s", err))
+	}
+
 	// ------------- Optional query parameter "mode" -------------
 
 	err = runtime.BindQueryParameterWithOptions("form", true, false, "mode", ctx.QueryParams(), &params.Mode, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
@@ -1949,6 +2573,13 @@ func (w *ServerInterfaceWrapper) Deploy(ctx echo.Context) error {
 	err = runtime.BindQueryParameterWithOptions("form", true, false, "dryRun", ctx.QueryParams(), &params.DryRun, runtime.BindQueryParameterOptions{Type: "boolean", Format: ""})
 	if err != nil {
 		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter dryRun: %s", err))
+	}
+
+	// ------------- Optional query parameter "wait" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "wait", ctx.QueryParams(), &params.Wait, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter wait: %s", err))
 	}
 
 	headers := ctx.Request().Header
@@ -2032,6 +2663,13 @@ func (w *ServerInterfaceWrapper) ChangeState(ctx echo.Context) error {
 	err = runtime.BindQueryParameterWithOptions("form", true, false, "dryRun", ctx.QueryParams(), &params.DryRun, runtime.BindQueryParameterOptions{Type: "boolean", Format: ""})
 	if err != nil {
 		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter dryRun: %s", err))
+	}
+
+	// ------------- Optional query parameter "wait" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "wait", ctx.QueryParams(), &params.Wait, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter wait: %s", err))
 	}
 
 	headers := ctx.Request().Header
@@ -2237,6 +2875,13 @@ func (w *ServerInterfaceWrapper) RestoreRevision(ctx echo.Context) error {
 		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter dryRun: %s", err))
 	}
 
+	// ------------- Optional query parameter "wait" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "wait", ctx.QueryParams(), &params.Wait, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter wait: %s", err))
+	}
+
 	headers := ctx.Request().Header
 	// ------------- Optional header parameter "If-Match" -------------
 	if valueList, found := headers[http.CanonicalHeaderKey("If-Match")]; found {
@@ -2256,6 +2901,38 @@ func (w *ServerInterfaceWrapper) RestoreRevision(ctx echo.Context) error {
 
 	// Invoke the callback with all the unmarshaled arguments
 	err = w.Handler.RestoreRevision(ctx, id, n, params)
+	return err
+}
+
+// GetAPIStatus converts echo context to params.
+func (w *ServerInterfaceWrapper) GetAPIStatus(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "id" -------------
+	var id ID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", ctx.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter id: %s", err))
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params GetAPIStatusParams
+	// ------------- Optional query parameter "limit" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "limit", ctx.QueryParams(), &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter limit: %s", err))
+	}
+
+	// ------------- Optional query parameter "cursor" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "cursor", ctx.QueryParams(), &params.Cursor, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter cursor: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.GetAPIStatus(ctx, id, params)
 	return err
 }
 
@@ -2284,6 +2961,13 @@ func (w *ServerInterfaceWrapper) DeleteTopic(ctx echo.Context) error {
 	err = runtime.BindQueryParameterWithOptions("form", true, false, "dryRun", ctx.QueryParams(), &params.DryRun, runtime.BindQueryParameterOptions{Type: "boolean", Format: ""})
 	if err != nil {
 		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter dryRun: %s", err))
+	}
+
+	// ------------- Optional query parameter "wait" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "wait", ctx.QueryParams(), &params.Wait, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter wait: %s", err))
 	}
 
 	headers := ctx.Request().Header
@@ -2353,6 +3037,13 @@ func (w *ServerInterfaceWrapper) AddTopic(ctx echo.Context) error {
 		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter dryRun: %s", err))
 	}
 
+	// ------------- Optional query parameter "wait" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "wait", ctx.QueryParams(), &params.Wait, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter wait: %s", err))
+	}
+
 	headers := ctx.Request().Header
 	// ------------- Optional header parameter "If-Match" -------------
 	if valueList, found := headers[http.CanonicalHeaderKey("If-Match")]; found {
@@ -2393,6 +3084,13 @@ func (w *ServerInterfaceWrapper) SetTopics(ctx echo.Context) error {
 	err = runtime.BindQueryParameterWithOptions("form", true, false, "dryRun", ctx.QueryParams(), &params.DryRun, runtime.BindQueryParameterOptions{Type: "boolean", Format: ""})
 	if err != nil {
 		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter dryRun: %s", err))
+	}
+
+	// ------------- Optional query parameter "wait" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "wait", ctx.QueryParams(), &params.Wait, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter wait: %s", err))
 	}
 
 	headers := ctx.Request().Header
@@ -2453,6 +3151,13 @@ func (w *ServerInterfaceWrapper) CopyVersion(ctx echo.Context) error {
 		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter dryRun: %s", err))
 	}
 
+	// ------------- Optional query parameter "wait" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "wait", ctx.QueryParams(), &params.Wait, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter wait: %s", err))
+	}
+
 	headers := ctx.Request().Header
 	// ------------- Optional header parameter "If-Match" -------------
 	if valueList, found := headers[http.CanonicalHeaderKey("If-Match")]; found {
@@ -2507,6 +3212,13 @@ func (w *ServerInterfaceWrapper) Apply(ctx echo.Context) error {
 	err = runtime.BindQueryParameterWithOptions("form", true, false, "dryRun", ctx.QueryParams(), &params.DryRun, runtime.BindQueryParameterOptions{Type: "boolean", Format: ""})
 	if err != nil {
 		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter dryRun: %s", err))
+	}
+
+	// ------------- Optional query parameter "wait" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "wait", ctx.QueryParams(), &params.Wait, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter wait: %s", err))
 	}
 
 	// Invoke the callback with all the unmarshaled arguments
@@ -2633,6 +3345,15 @@ func (w *ServerInterfaceWrapper) ExportPublicAsyncAPI(ctx echo.Context) error {
 	return err
 }
 
+// ListEdges converts echo context to params.
+func (w *ServerInterfaceWrapper) ListEdges(ctx echo.Context) error {
+	var err error
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.ListEdges(ctx)
+	return err
+}
+
 // ExportAll converts echo context to params.
 func (w *ServerInterfaceWrapper) ExportAll(ctx echo.Context) error {
 	var err error
@@ -2662,8 +3383,28 @@ func (w *ServerInterfaceWrapper) GetFamily(ctx echo.Context) error {
 		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter name: %s", err))
 	}
 
+	// Parameter object where we will unmarshal all parameters from the context
+	var params GetFamilyParams
+
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "If-None-Match" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("If-None-Match")]; found {
+		var IfNoneMatch IfNoneMatch
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for If-None-Match, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "If-None-Match", valueList[0], &IfNoneMatch, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter If-None-Match: %s", err))
+		}
+
+		params.IfNoneMatch = IfNoneMatch
+	}
+
 	// Invoke the callback with all the unmarshaled arguments
-	err = w.Handler.GetFamily(ctx, name)
+	err = w.Handler.GetFamily(ctx, name, params)
 	return err
 }
 
@@ -2685,6 +3426,30 @@ func (w *ServerInterfaceWrapper) SetDefaultVersion(ctx echo.Context) error {
 	err = runtime.BindQueryParameterWithOptions("form", true, false, "dryRun", ctx.QueryParams(), &params.DryRun, runtime.BindQueryParameterOptions{Type: "boolean", Format: ""})
 	if err != nil {
 		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter dryRun: %s", err))
+	}
+
+	// ------------- Optional query parameter "wait" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "wait", ctx.QueryParams(), &params.Wait, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter wait: %s", err))
+	}
+
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "If-Match" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("If-Match")]; found {
+		var IfMatch IfMatch
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for If-Match, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "If-Match", valueList[0], &IfMatch, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter If-Match: %s", err))
+		}
+
+		params.IfMatch = IfMatch
 	}
 
 	// Invoke the callback with all the unmarshaled arguments
@@ -2754,6 +3519,13 @@ func (w *ServerInterfaceWrapper) ImportAsyncAPI(ctx echo.Context) error {
 		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter dryRun: %s", err))
 	}
 
+	// ------------- Optional query parameter "wait" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "wait", ctx.QueryParams(), &params.Wait, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter wait: %s", err))
+	}
+
 	// Invoke the callback with all the unmarshaled arguments
 	err = w.Handler.ImportAsyncAPI(ctx, params)
 	return err
@@ -2770,6 +3542,13 @@ func (w *ServerInterfaceWrapper) ImportWSO2(ctx echo.Context) error {
 	err = runtime.BindQueryParameterWithOptions("form", true, false, "dryRun", ctx.QueryParams(), &params.DryRun, runtime.BindQueryParameterOptions{Type: "boolean", Format: ""})
 	if err != nil {
 		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter dryRun: %s", err))
+	}
+
+	// ------------- Optional query parameter "wait" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "wait", ctx.QueryParams(), &params.Wait, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter wait: %s", err))
 	}
 
 	// Invoke the callback with all the unmarshaled arguments
@@ -2894,6 +3673,57 @@ func (w *ServerInterfaceWrapper) ValidateAsyncAPI(ctx echo.Context) error {
 
 	// Invoke the callback with all the unmarshaled arguments
 	err = w.Handler.ValidateAsyncAPI(ctx)
+	return err
+}
+
+// ValidateEndpoint converts echo context to params.
+func (w *ServerInterfaceWrapper) ValidateEndpoint(ctx echo.Context) error {
+	var err error
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.ValidateEndpoint(ctx)
+	return err
+}
+
+// Watch converts echo context to params.
+func (w *ServerInterfaceWrapper) Watch(ctx echo.Context) error {
+	var err error
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params WatchParams
+	// ------------- Optional query parameter "kinds" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", false, false, "kinds", ctx.QueryParams(), &params.Kinds, runtime.BindQueryParameterOptions{Type: "array", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter kinds: %s", err))
+	}
+
+	// ------------- Optional query parameter "since" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "since", ctx.QueryParams(), &params.Since, runtime.BindQueryParameterOptions{Type: "integer", Format: "int64"})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter since: %s", err))
+	}
+
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "Last-Event-ID" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Last-Event-ID")]; found {
+		var LastEventID string
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for Last-Event-ID, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Last-Event-ID", valueList[0], &LastEventID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter Last-Event-ID: %s", err))
+		}
+
+		params.LastEventID = LastEventID
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.Watch(ctx, params)
 	return err
 }
 
@@ -3036,6 +3866,10 @@ func RegisterHandlersWithOptions(router EchoRouter, si ServerInterface, options 
 	router.POST(options.BaseURL+"/api/v1/import/wso2", wrapper.ImportWSO2, options.OperationMiddlewares["importWSO2"]...)
 	router.POST(options.BaseURL+"/api/v1/validate/api", wrapper.ValidateAPI, options.OperationMiddlewares["validateAPI"]...)
 	router.POST(options.BaseURL+"/api/v1/validate/asyncapi", wrapper.ValidateAsyncAPI, options.OperationMiddlewares["validateAsyncAPI"]...)
+	router.POST(options.BaseURL+"/api/v1/validate/endpoint", wrapper.ValidateEndpoint, options.OperationMiddlewares["validateEndpoint"]...)
+	router.GET(options.BaseURL+"/api/v1/apis/:id/status", wrapper.GetAPIStatus, options.OperationMiddlewares["getAPIStatus"]...)
+	router.GET(options.BaseURL+"/api/v1/edges", wrapper.ListEdges, options.OperationMiddlewares["listEdges"]...)
+	router.GET(options.BaseURL+"/api/v1/watch", wrapper.Watch, options.OperationMiddlewares["watch"]...)
 	router.GET(options.BaseURL+"/api/v1/availability", wrapper.CheckAvailability, options.OperationMiddlewares["checkAvailability"]...)
 	router.POST(options.BaseURL+"/api/v1/apply", wrapper.Apply, options.OperationMiddlewares["apply"]...)
 	router.GET(options.BaseURL+"/api/v1/dev/apis", wrapper.ListPublicAPIs, options.OperationMiddlewares["listPublicAPIs"]...)

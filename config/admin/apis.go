@@ -15,6 +15,7 @@ import (
 // ListAPIs implements ServerInterface.
 func (s *Server) ListAPIs(c echo.Context, params ListAPIsParams) error {
 	var found []*catalog.Record
+	rev := s.catalog.Rev() // before the list, which may have more, not less
 	for _, r := range s.catalog.List() {
 		if manages(callerOf(c), r) && selected(r, params) {
 			found = append(found, r)
@@ -25,7 +26,7 @@ func (s *Server) ListAPIs(c echo.Context, params ListAPIsParams) error {
 	if err != nil {
 		return err
 	}
-	out := APIList{Items: []APISummary{}, NextCursor: next, Total: len(found)}
+	out := APIList{Items: []APISummary{}, NextCursor: next, Total: len(found), Rev: revOf(rev)}
 	for _, r := range page {
 		out.Items = append(out.Items, summaryOf(r))
 	}
@@ -112,7 +113,7 @@ func (s *Server) CreateAPI(c echo.Context, params CreateAPIParams) error {
 	if err != nil {
 		return err
 	}
-	return created(c, w, res)
+	return s.created(c, w, res)
 }
 
 // GetAPI implements ServerInterface.
@@ -151,7 +152,7 @@ func (s *Server) UpdateAPI(c echo.Context, id ID, params UpdateAPIParams) error 
 	if err != nil {
 		return err
 	}
-	return changed(c, w, res)
+	return s.changed(c, w, res)
 }
 
 // DeleteAPI implements ServerInterface.
@@ -164,7 +165,7 @@ func (s *Server) DeleteAPI(c echo.Context, id ID, params DeleteAPIParams) error 
 	if err != nil {
 		return err
 	}
-	return gone(c, w, res)
+	return s.gone(c, w, res)
 }
 
 // pin makes a change count only if the record is still the one that was looked at.

@@ -1,6 +1,7 @@
 package admin
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"net/http"
@@ -11,8 +12,6 @@ import (
 	"sluice/config/asyncapi"
 	"sluice/config/catalog"
 	"sluice/internal/doc"
-	"sluice/internal/outbound"
-	"sluice/internal/problem"
 )
 
 // ExportAsyncAPI implements ServerInterface.
@@ -68,27 +67,29 @@ type imported struct {
 
 // ImportAsyncAPI implements ServerInterface.
 func (s *Server) ImportAsyncAPI(c echo.Context, params ImportAsyncAPIParams) error {
-	data, media, err := s.asyncBody(c, params.URL)
+	in, err := s.upload(c, params.URL)
 	if err != nil {
 		return err
 	}
-	api, report := asyncapi.Import(data, asyncapi.ImportOptions{File: nameOf(media), Name: params.Name, Context: params.Context,
-		Endpoint: params.Endpoint, Server: params.Server, Lenient: params.Mode == "lenient", Catalog: s.options})
+	if len(in.data) == 0 {
+		return noDocument()
+	}
+	api, report := asyncapi.Import(in.data, asyncapi.ImportOptions{File: nameOf(in.media), Name: in.said("/metadata/name", params.Name),
+		Context: in.said("/spec/context", params.Context), Endpoint: in.said("/spec/endpoint", params.Endpoint), Server: params.Server,
+		Lenient: params.Mode == "lenient", Catalog: s.options})
 	if api == nil {
 		return report.Err()
 	}
-	if params.Version != "" {
-		api.Spec.Version = params.Version
-	}
-	return s.createImported(c, api, findingsOfAsync(report), params.DryRun)
-}
-
-// createImported adds an API that an import made, and answers with the report.
-func (s *Server) createImported(c echo.Context, api *catalog.API, report []Finding, dryRun bool) error {
-	src, err := sourceOf(api)
+	api.Spec.Version = cmp.Or(params.Version, api.Spec.Version)
+	src, err := in.over(api)
 	if err != nil {
 		return err
 	}
+	return s.createImported(c, src, findingsOfAsync(report), params.DryRun)
+}
+
+// createImported adds an API that an import made, and answers with the report.
+func (s *Server) createImported(c echo.Context, src catalog.Source, report []Finding, dryRun bool) error {
 	if _, err := mayChangeState(callerOf(c), src, catalog.StateCreated); err != nil {
 		return err
 	}
@@ -100,6 +101,9 @@ func (s *Server) createImported(c echo.Context, api *catalog.API, report []Findi
 	if !dryRun {
 		setETag(c, res.Record.Rev)
 		c.Response().Header().Set("Location", "/api/v1/apis/"+url.PathEscape(res.Record.ID()))
+	}
+	if told, err := s.everywhere(c, w, res.Record.ID()); told {
+		return err
 	}
 	return answer(c, statusOfCreate(dryRun), imported{DryRun: dryRun, API: res.Record.Definition, Report: report, Diff: res.Diff})
 }
@@ -117,7 +121,7 @@ func (s *Server) UpdateFromAsyncAPI(c echo.Context, id ID, params UpdateFromAsyn
 	if err != nil {
 		return err
 	}
-	data, media, err := s.asyncBody(c, "")
+	data, media, err := asyncBody(c)
 	if err != nil {
 		return err
 	}
@@ -125,7 +129,7 @@ func (s *Server) UpdateFromAsyncAPI(c echo.Context, id ID, params UpdateFromAsyn
 	if api == nil {
 		return report.Err()
 	}
-	src, err := sourceOf(api)
+	src, err := (&upload{}).over(api)
 	if err != nil {
 		return err
 	}
@@ -142,12 +146,15 @@ func (s *Server) UpdateFromAsyncAPI(c echo.Context, id ID, params UpdateFromAsyn
 	if !w.DryRun {
 		setETag(c, res.Record.Rev)
 	}
+	if told, err := s.everywhere(c, w, res.Record.ID()); told {
+		return err
+	}
 	return answer(c, http.StatusOK, imported{DryRun: w.DryRun, API: res.Record.Definition, Report: findingsOfAsync(report), Diff: res.Diff})
 }
 
 // ValidateAsyncAPI implements ServerInterface.
 func (s *Server) ValidateAsyncAPI(c echo.Context) error {
-	data, media, err := s.asyncBody(c, "")
+	data, media, err := asyncBody(c)
 	if err != nil {
 		return err
 	}
@@ -163,39 +170,17 @@ func (s *Server) ValidateAsyncAPI(c echo.Context) error {
 	return answer(c, http.StatusOK, out)
 }
 
-// asyncBody is the document that a request carries, or the one at an address that it names.
-func (s *Server) asyncBody(c echo.Context, address string) (data []byte, media string, err error) {
+// asyncBody is the document that a request carries.
+func asyncBody(c echo.Context) (data []byte, media string, err error) {
 	data, media, err = readBody(c, maxImport)
-	switch {
-	case err != nil:
-		return nil, "", err
-	case address == "" && len(data) == 0:
-		return nil, "", doc.Errors{{Type: "invalid-document", Message: "there is no document"}}
-	case address == "":
-		return data, media, nil
-	case len(data) > 0:
-		return nil, "", &problem.Error{Kind: problem.InvalidQuery, Errors: []problem.Part{{Parameter: "url", Reason: "cannot go with a body"}}}
-	case s.reach == nil || s.noImport:
-		return nil, "", &problem.Error{Kind: problem.Forbidden, Detail: "Documents are not fetched here (control.importURL); send the file."}
+	if err == nil && len(data) == 0 {
+		err = noDocument()
 	}
-	data, err = outbound.Fetch(c.Request().Context(), s.reach, address, maxImport)
-	if errors.Is(err, outbound.ErrTooLarge) {
-		return nil, "", problem.Kind("document-too-large")
-	}
-	if err != nil {
-		return nil, "", &problem.Error{Kind: "import-fetch-failed", Detail: "The document could not be fetched from its address.", Err: err}
-	}
-	return data, mediaYAML, nil // a JSON document is YAML too
+	return data, media, err
 }
 
-// sourceOf writes an API as a definition that the catalog reads.
-func sourceOf(a *catalog.API) (catalog.Source, error) {
-	tree, err := a.Definition()
-	if err != nil {
-		return catalog.Source{}, err
-	}
-	text, err := doc.WriteJSON(tree)
-	return catalog.Source{Name: bodyJSON, Data: text}, err
+func noDocument() error {
+	return doc.Errors{{Type: "invalid-document", Message: "there is no document"}}
 }
 
 // withoutPositions takes lines and columns out of errors about a definition that nobody wrote.

@@ -57,12 +57,19 @@ func (s *Server) Apply(c echo.Context, params ApplyParams) error {
 		DryRun  bool           `json:"dryRun"`
 		Results []applied      `json:"results"`
 		Counts  map[string]int `json:"counts"`
+		Edges   *EdgesReached  `json:"edges,omitempty"`
 	}{DryRun: params.DryRun, Results: []applied{}, Counts: map[string]int{}}
+	ids := []string{}
 	for _, a := range results {
+		ids = append(ids, a.ID)
 		out.Counts[a.Outcome]++
 		out.Results = append(out.Results, s.appliedOf(c, a))
 	}
-	return answer(c, http.StatusOK, out)
+	status := http.StatusOK
+	if out.Edges = s.missed(c, w, ids...); out.Edges != nil {
+		status = http.StatusAccepted
+	}
+	return answer(c, status, out)
 }
 
 func (s *Server) appliedOf(c echo.Context, a catalog.Applied) applied {

@@ -375,14 +375,14 @@ func TestRevisionsVersionsAndFamilies(t *testing.T) {
 	}
 	c.send("POST", path+"/versions", mediaJSON, `{"version":"2.0.0"}`).problem(t, http.StatusConflict, "version-conflict")
 	c.send("POST", path+"/versions", mediaJSON, `{"version":"a b"}`).problem(t, http.StatusUnprocessableEntity, "invalid-version")
-	c.send("PUT", "/api/v1/families/many", mediaJSON, `{"defaultVersion":"2.0.0"}`).want(t, http.StatusOK)
+	c.send("PUT", "/api/v1/families/many", mediaJSON, `{"defaultVersion":"2.0.0"}`, "If-Match", "*").want(t, http.StatusOK)
 	f := decodeAs[Family](t, c.send("GET", "/api/v1/families/many", "", "").want(t, http.StatusOK).body)
 	if f.DefaultVersion != "2.0.0" || len(f.Versions) != 2 {
 		t.Errorf("family %+v", f)
 	}
-	c.send("PUT", "/api/v1/families/many", mediaJSON, `{"defaultVersion":null}`).want(t, http.StatusOK)
-	c.send("PUT", "/api/v1/families/many", mediaJSON, `{}`).problem(t, http.StatusUnprocessableEntity, "invalid-value")
-	c.send("PUT", "/api/v1/families/many", mediaJSON, `{"defaultVersion":"9"}`).problem(t, http.StatusNotFound, "not-found")
+	c.send("PUT", "/api/v1/families/many", mediaJSON, `{"defaultVersion":null}`, "If-Match", "*").want(t, http.StatusOK)
+	c.send("PUT", "/api/v1/families/many", mediaJSON, `{}`, "If-Match", "*").problem(t, http.StatusUnprocessableEntity, "invalid-value")
+	c.send("PUT", "/api/v1/families/many", mediaJSON, `{"defaultVersion":"9"}`, "If-Match", "*").problem(t, http.StatusNotFound, "not-found")
 	versions := decodeAs[APIList](t, c.send("GET", path+"/versions", "", "").want(t, http.StatusOK).body)
 	if versions.Total != 2 {
 		t.Errorf("versions %+v", versions)

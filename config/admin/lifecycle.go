@@ -41,7 +41,7 @@ func (s *Server) ChangeState(c echo.Context, id ID, params ChangeStateParams) er
 	if err != nil {
 		return err
 	}
-	return changed(c, w, res)
+	return s.changed(c, w, res)
 }
 
 // GetDeployments implements ServerInterface.
@@ -68,5 +68,5 @@ func (s *Server) Deploy(c echo.Context, id ID, params DeployParams) error {
 	if err != nil {
 		return err
 	}
-	return changed(c, w, res)
+	return s.changed(c, w, res)
 }

@@ -121,5 +121,5 @@ func (s *Server) RestoreRevision(c echo.Context, id ID, n N, params RestoreRevis
 	if err != nil {
 		return err
 	}
-	return changed(c, w, res)
+	return s.changed(c, w, res)
 }

@@ -5,8 +5,10 @@ import (
 	"context"
 	"encoding/json"
 	"io"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -20,6 +22,7 @@ import (
 	"sluice/internal/broker"
 	"sluice/internal/broker/brokertest"
 	"sluice/internal/outbound"
+	"sluice/internal/presence"
 	"sluice/internal/version"
 )
 
@@ -27,10 +30,24 @@ const testPassword = "correct horse battery"
 
 // rig is a management API on a real broker, with a user of each role. Every answer is held against the contract.
 type rig struct {
-	t      *testing.T
-	server *Server
-	http   *httptest.Server
-	tokens map[string]string // by user name; a user is named as the role
+	t        *testing.T
+	server   *Server
+	accounts *auth.Accounts
+	nodes    *heard
+	node     brokertest.Broker
+	http     *httptest.Server
+	tokens   map[string]string // by user name; a user is named as the role
+}
+
+// heard is Nodes with the real edges of a broker, and feeds as the test has them.
+type heard struct {
+	*presence.Roster
+	feeds  []FeedState
+	silent []string
+}
+
+func (h *heard) Feeds(_ context.Context, _, _ string) ([]FeedState, []string) {
+	return slices.Clone(h.feeds), h.silent
 }
 
 // runs starts f and stops it with the test.
@@ -44,7 +61,14 @@ func runs(t *testing.T, f func(context.Context) error) {
 
 func newRig(t *testing.T) *rig {
 	t.Helper()
-	node := brokertest.Start(t)
+	r := newRigOn(t, brokertest.Start(t))
+	r.signIn(r.accounts)
+	return r
+}
+
+// newRigOn is a rig on a broker that others use too; nobody is signed in.
+func newRigOn(t *testing.T, node brokertest.Broker) *rig {
+	t.Helper()
 	accounts, err := auth.New(auth.Config{
 		Open:          func(ctx context.Context) (broker.Bucket, error) { return node.Admin().Bucket(ctx, auth.Bucket, 1) },
 		FirstPassword: testPassword, Cost: auth.Cost{KiB: 64, Rounds: 1},
@@ -69,14 +93,25 @@ func newRig(t *testing.T) *rig {
 			break
 		}
 	}
-	s, err := New(Deps{Accounts: accounts, Catalog: manager, Options: catalog.OptionsFrom(config.Default()), Guard: guard, Build: version.Build{Version: "test", Go: "go"}})
+	nodes := &heard{Roster: presence.NewRoster(node.Bus(), slog.New(slog.DiscardHandler))}
+	runs(t, nodes.Run)
+	s, err := New(Deps{Accounts: accounts, Nodes: nodes, Catalog: manager, Options: catalog.OptionsFrom(config.Default()), Guard: guard, Build: version.Build{Version: "test", Go: "go"}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := &rig{t: t, server: s, http: httptest.NewServer(s), tokens: map[string]string{}}
+	r := &rig{t: t, server: s, accounts: accounts, nodes: nodes, node: node, http: httptest.NewServer(s), tokens: map[string]string{}}
 	t.Cleanup(r.http.Close)
-	r.signIn(accounts)
 	return r
+}
+
+// newPair are two control nodes of one broker; the same people are signed in at both.
+func newPair(t *testing.T) (one, two *rig) {
+	t.Helper()
+	one = newRig(t)
+	two = newRigOn(t, one.node)
+	<-two.accounts.Ready()
+	two.tokens = one.tokens
+	return one, two
 }
 
 // signIn makes a user of each role, and two of several, and signs them in.
@@ -152,9 +187,11 @@ func (c client) try(method, target, media, body string, header ...string) (answe
 		return answered{}, err
 	}
 	defer res.Body.Close() //nolint:errcheck // read to its end
-	got, err := io.ReadAll(res.Body)
-	if err != nil {
-		return answered{}, err
+	var got []byte
+	if res.Header.Get("Content-Type") != "text/event-stream" { // does not end
+		if got, err = io.ReadAll(res.Body); err != nil {
+			return answered{}, err
+		}
 	}
 	c.validate(req, res, got)
 	return answered{res.StatusCode, res.Header, got}, nil

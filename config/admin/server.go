@@ -32,10 +32,14 @@ type Server struct {
 	options  catalog.Options
 	reach    *outbound.Guard // nil = nothing is fetched
 	noImport bool
+	nodes    Nodes
 	build    version.Build
 	contract *contract
 	origins  *http.CrossOriginProtection
 	page     []byte // the document as HTML
+	watching watchers
+	probing  chan struct{} // a place for each endpoint that is looked at
+	ending   chan struct{} // closed when Run ends, for answers that would go on
 	front    *echo.Echo
 	ln       net.Listener // set by Listen
 }
@@ -48,6 +52,8 @@ type Deps struct {
 	Catalog  *catalog.Manager
 	// Options are what definitions made from other documents are checked against.
 	Options catalog.Options
+	// Nodes are the other nodes; nil = none are heard.
+	Nodes Nodes
 	// Guard says which addresses a document may be fetched from; nil = none.
 	Guard *outbound.Guard
 	// NoImport forbids imports from addresses, whatever Guard says.
@@ -64,11 +70,15 @@ func New(d Deps) (*Server, error) {
 	if d.Logger == nil {
 		d.Logger = slog.New(slog.DiscardHandler)
 	}
+	if d.Nodes == nil {
+		d.Nodes = unheard{}
+	}
 	c, err := readContract()
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{log: d.Logger, accounts: d.Accounts, catalog: d.Catalog, options: d.Options, reach: d.Guard, noImport: d.NoImport, build: d.Build, contract: c, page: c.page(), origins: http.NewCrossOriginProtection()}
+	s := &Server{log: d.Logger, accounts: d.Accounts, catalog: d.Catalog, options: d.Options, reach: d.Guard, noImport: d.NoImport, nodes: d.Nodes, build: d.Build, contract: c, page: c.page(), origins: http.NewCrossOriginProtection(),
+		ending: make(chan struct{}), probing: make(chan struct{}, probesAtOnce)}
 	s.front = s.newFront()
 	return s, nil
 }
@@ -137,6 +147,7 @@ func (s *Server) Run(ctx context.Context) error {
 		return err
 	case <-ctx.Done():
 	}
+	close(s.ending)
 	end, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeTimeout)
 	defer cancel()
 	err := srv.Shutdown(end)

@@ -41,7 +41,7 @@ func (s *Server) SetTopics(c echo.Context, id ID, params SetTopicsParams) error 
 	if err != nil {
 		return err
 	}
-	return changed(c, w, res)
+	return s.changed(c, w, res)
 }
 
 // AddTopic implements ServerInterface.
@@ -58,7 +58,7 @@ func (s *Server) AddTopic(c echo.Context, id ID, params AddTopicParams) error {
 	if err != nil {
 		return err
 	}
-	return created(c, w, res)
+	return s.created(c, w, res)
 }
 
 // DeleteTopic implements ServerInterface.
@@ -74,5 +74,5 @@ func (s *Server) DeleteTopic(c echo.Context, id ID, params DeleteTopicParams) er
 	if !w.DryRun {
 		setETag(c, res.Record.Rev)
 	}
-	return gone(c, w, res)
+	return s.gone(c, w, res)
 }

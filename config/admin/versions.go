@@ -44,25 +44,29 @@ func (s *Server) CopyVersion(c echo.Context, id ID, params CopyVersionParams) er
 	if err != nil {
 		return err
 	}
-	return created(c, w, res)
+	return s.created(c, w, res)
 }
 
 // GetFamily implements ServerInterface.
-func (s *Server) GetFamily(c echo.Context, name string) error {
-	f, err := s.family(c, name)
+func (s *Server) GetFamily(c echo.Context, name string, _ GetFamilyParams) error {
+	f, tag, err := s.family(c, name)
 	if err != nil {
 		return err
+	}
+	setETag(c, tag)
+	if noneMatch(c, tag) {
+		return c.NoContent(http.StatusNotModified)
 	}
 	return answer(c, http.StatusOK, f)
 }
 
-// family returns the versions of a name as far as the caller sees them; of none of them it is not there.
-func (s *Server) family(c echo.Context, name string) (Family, error) {
+// family returns the versions of a name as far as the caller sees them, and the tag of all; of none of them it is not there.
+func (s *Server) family(c echo.Context, name string) (out Family, tag uint64, err error) {
 	f, err := s.catalog.Family(name)
 	if err != nil {
-		return Family{}, err
+		return Family{}, 0, problem.NotFound // as one that the caller does not see
 	}
-	out := Family{Name: f.Name, Context: f.Context, Versions: []string{}}
+	out = Family{Name: f.Name, Context: f.Context, Versions: []string{}}
 	for _, v := range f.Versions {
 		if _, err := s.find(c, f.Name+"@"+v); err != nil {
 			continue
@@ -73,21 +77,25 @@ func (s *Server) family(c echo.Context, name string) (Family, error) {
 		}
 	}
 	if len(out.Versions) == 0 {
-		return Family{}, problem.NotFound
+		return Family{}, 0, problem.NotFound
 	}
-	return out, nil
+	return out, f.Tag, nil
 }
 
 // SetDefaultVersion implements ServerInterface.
 func (s *Server) SetDefaultVersion(c echo.Context, name string, params SetDefaultVersionParams) error {
-	if _, err := s.family(c, name); err != nil {
+	if _, _, err := s.family(c, name); err != nil {
+		return err
+	}
+	pre, err := needIfMatch(c)
+	if err != nil {
 		return err
 	}
 	var in FamilyUpdate
 	if err := s.decode(c, &in); err != nil {
 		return err
 	}
-	w := s.write(c, precondition{}, params.DryRun)
+	w := s.write(c, pre, params.DryRun)
 	res, err := s.catalog.SetDefault(c.Request().Context(), w, name, in.DefaultVersion, in.MoveClients)
 	if err != nil {
 		return err
@@ -95,7 +103,19 @@ func (s *Server) SetDefaultVersion(c echo.Context, name string, params SetDefaul
 	if w.DryRun {
 		return planned(c, res)
 	}
-	return s.GetFamily(c, name)
+	f, tag, err := s.family(c, name)
+	if err != nil {
+		return err
+	}
+	setETag(c, tag)
+	ids := []string{}
+	for _, v := range f.Versions {
+		ids = append(ids, f.Name+"@"+v)
+	}
+	if told, err := s.everywhere(c, w, ids...); told {
+		return err
+	}
+	return answer(c, http.StatusOK, f)
 }
 
 // CheckAvailability implements ServerInterface.

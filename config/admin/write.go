@@ -55,28 +55,37 @@ func actorOf(c echo.Context) catalog.Actor {
 }
 
 // changed answers a change with the API as it is now, or a dry run with its plan.
-func changed(c echo.Context, w catalog.Write, res catalog.Result) error {
+func (s *Server) changed(c echo.Context, w catalog.Write, res catalog.Result) error {
 	if w.DryRun {
 		return planned(c, res)
 	}
 	setETag(c, res.Record.Rev)
+	if told, err := s.everywhere(c, w, res.Record.ID()); told {
+		return err
+	}
 	return definition(c, http.StatusOK, res.Record)
 }
 
 // created answers with a new API.
-func created(c echo.Context, w catalog.Write, res catalog.Result) error {
+func (s *Server) created(c echo.Context, w catalog.Write, res catalog.Result) error {
 	if w.DryRun {
 		return planned(c, res)
 	}
 	setETag(c, res.Record.Rev)
 	c.Response().Header().Set("Location", "/api/v1/apis/"+url.PathEscape(res.Record.ID()))
+	if told, err := s.everywhere(c, w, res.Record.ID()); told {
+		return err
+	}
 	return definition(c, http.StatusCreated, res.Record)
 }
 
 // gone answers a deletion.
-func gone(c echo.Context, w catalog.Write, res catalog.Result) error {
+func (s *Server) gone(c echo.Context, w catalog.Write, res catalog.Result) error {
 	if w.DryRun {
 		return planned(c, res)
+	}
+	if told, err := s.everywhere(c, w, res.Record.ID()); told {
+		return err
 	}
 	return c.NoContent(http.StatusNoContent)
 }
@@ -103,8 +112,10 @@ func (s *Server) find(c echo.Context, id string) (*catalog.Record, error) {
 }
 
 // manages tells whether a caller sees an API in the management API: a private one is its owner's and the administrators'.
-func manages(p auth.Principal, r *catalog.Record) bool {
-	return r.API.Spec.Visibility != catalog.VisibilityPrivate || r.API.Metadata.Owner == p.Name || p.Has(auth.RoleAdmin)
+func manages(p auth.Principal, r *catalog.Record) bool { return sees(p, r.Face()) }
+
+func sees(p auth.Principal, f catalog.Face) bool {
+	return f.Visibility != catalog.VisibilityPrivate || f.Owner == p.Name || p.Has(auth.RoleAdmin)
 }
 
 // mayChangeState checks that who asks for another state by a definition may: that is a publisher's. held is the state that the API

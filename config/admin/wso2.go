@@ -11,19 +11,11 @@ import (
 
 // ImportWSO2 implements ServerInterface.
 func (s *Server) ImportWSO2(c echo.Context, params ImportWSO2Params) error {
-	data, media, err := readBody(c, maxImport)
+	up, err := s.upload(c, "")
 	if err != nil {
 		return err
 	}
-	var p *wso2.Project
-	switch media {
-	case mediaZip:
-		p, err = wso2.ReadZip("project.zip", data)
-	case mediaJSON:
-		p, err = wso2.Single("api.json", data)
-	default:
-		p, err = wso2.Single("api.yaml", data)
-	}
+	p, err := projectOf(up)
 	if err != nil {
 		return err
 	}
@@ -35,7 +27,24 @@ func (s *Server) ImportWSO2(c echo.Context, params ImportWSO2Params) error {
 	for _, f := range in.Report {
 		report = append(report, Finding{Level: FindingLevel(f.Level), Type: f.Code, File: f.File, Pointer: f.Pointer, Line: f.Line, Column: f.Column, Detail: f.Message})
 	}
-	return s.createImported(c, in.API, report, params.DryRun)
+	src, err := up.over(in.API)
+	if err != nil {
+		return err
+	}
+	return s.createImported(c, src, report, params.DryRun)
+}
+
+// projectOf is what was sent as a project.
+func projectOf(u upload) (*wso2.Project, error) {
+	switch {
+	case len(u.data) == 0:
+		return nil, noDocument()
+	case u.media == mediaZip:
+		return wso2.ReadZip("project.zip", u.data)
+	case u.media == mediaJSON:
+		return wso2.Single("api.json", u.data)
+	}
+	return wso2.Single("api.yaml", u.data)
 }
 
 // ExportAPI implements ServerInterface.

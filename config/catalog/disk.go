@@ -168,7 +168,7 @@ func (m *Manager) loadCopy() {
 		return
 	}
 	m.seen.take(entries, m.refuse)
-	m.copied = m.seen.rev
+	m.copied, m.floor = m.seen.rev, m.seen.rev
 }
 
 // showCopy shows the last good copy if the broker has not answered yet.

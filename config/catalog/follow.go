@@ -156,9 +156,12 @@ func (m *Manager) replace(bucket broker.Bucket, all []broker.Entry) error {
 		return errors.New(m.suspect)
 	}
 	m.bucket, m.suspect, m.why = bucket, "", ""
-	if !next.behind(m.seen) {
-		next.since(m.seen)
+	if old := m.seen; !next.behind(old) {
+		next.since(old)
 		m.seen = next
+		if next.rev > old.rev {
+			m.forgetRecent(old)
+		}
 	}
 	m.loaded = true
 	m.rebuild()
@@ -169,7 +172,10 @@ func (m *Manager) replace(bucket broker.Bucket, all []broker.Entry) error {
 func (m *Manager) apply(entries []broker.Entry) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.seen.take(entries, m.refuse)
+	for _, e := range entries {
+		m.remember(e)
+		m.seen.take([]broker.Entry{e}, m.refuse)
+	}
 	m.rebuild()
 }
 

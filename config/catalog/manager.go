@@ -3,6 +3,8 @@ package catalog
 import (
 	"context"
 	"errors"
+	"fmt"
+	"hash/fnv"
 	"log/slog"
 	"maps"
 	"slices"
@@ -52,6 +54,8 @@ type Manager struct {
 	log   *slog.Logger
 	now   func() time.Time
 	fixed Store // what a read-only Manager shows; nil = the bucket
+	// floorOfFiles is what its revisions begin with.
+	floorOfFiles uint64
 
 	writing chan struct{} // a place for each change that this node makes at once
 	gating  chan struct{} // capacity 1: one change through the gate at a time
@@ -63,6 +67,9 @@ type Manager struct {
 	list    []*Record        // sorted; nil = to be made
 	moved   chan struct{}    // closed and made anew whenever seen has changed
 	waiting map[string]chan struct{}
+	recent  []remembered      // the newest changes, by revision
+	floor   uint64            // every change after it is in recent
+	gone    map[string]Face   // APIs that were deleted, by token
 	refused map[string]uint64 // by API: records that could not be read
 	loaded  bool              // the bucket was read since the start
 	copied  uint64            // revision of the copy on disk, or of the last try to write one
@@ -76,7 +83,7 @@ var _ Store = (*Manager)(nil)
 // see Run.
 func NewManager(opt ManagerOptions) *Manager {
 	m := &Manager{opt: opt, log: opt.Logger, now: opt.Now, seen: newSeen(opt.Public), views: map[string]*view{}, moved: make(chan struct{}),
-		waiting: map[string]chan struct{}{}, refused: map[string]uint64{}, writing: make(chan struct{}, mostWrites), gating: make(chan struct{}, 1)}
+		waiting: map[string]chan struct{}{}, refused: map[string]uint64{}, gone: map[string]Face{}, writing: make(chan struct{}, mostWrites), gating: make(chan struct{}, 1)}
 	if m.log == nil {
 		m.log = slog.New(slog.DiscardHandler)
 	}
@@ -244,7 +251,17 @@ func (m *Manager) Family(name string) (Family, error) {
 			f.DefaultVersion = e.rec.API.Version()
 		}
 	}
+	f.Tag = familyTag(versions)
 	return f, nil
+}
+
+// familyTag is Family.Tag. All that goes into it is changed through the gate.
+func familyTag(versions []*entryAPI) uint64 {
+	h := fnv.New64a()
+	for _, e := range versions {
+		fmt.Fprintf(h, "%s %s %s %t\n", e.rec.ID(), e.UID, e.rec.API.Spec.Context, e.Default)
+	}
+	return max(h.Sum64(), 1)
 }
 
 // Revision returns one revision of an API. NotFound.

@@ -152,6 +152,8 @@ type Family struct {
 	DefaultVersion string
 	// Versions, sorted.
 	Versions []string
+	// Tag changes with what is above, and when a version is made anew; never 0.
+	Tag uint64
 }
 
 // Availability tells whether a name, context or version can be used by a new API.

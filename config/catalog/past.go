@@ -11,7 +11,7 @@ import (
 // Bounds of what a record remembers of topics that are gone: after the longest retention nothing of them is stored.
 const (
 	goneFor  = 30 * 24 * time.Hour
-	mostGone = 500
+	mostPast = 500
 )
 
 // noteGone remembers which topics a change takes out of what the groups together serve, and forgets those that are back.
@@ -33,7 +33,7 @@ func (st *stored) noteGone(before, after *API, now time.Time) {
 		delete(st.Gone, after.Spec.Topics[i].Name)
 	}
 	maps.DeleteFunc(st.Gone, func(_ string, at time.Time) bool { return now.Sub(at) > goneFor })
-	if over := len(st.Gone) - mostGone; over > 0 {
+	if over := len(st.Gone) - mostPast; over > 0 {
 		names := slices.SortedFunc(maps.Keys(st.Gone), func(a, b string) int { return cmp.Or(st.Gone[a].Compare(st.Gone[b]), strings.Compare(a, b)) })
 		for _, name := range names[:over] {
 			delete(st.Gone, name)

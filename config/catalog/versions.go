@@ -41,15 +41,19 @@ func (m *Manager) Copy(ctx context.Context, w Write, id, version string, byDefau
 }
 
 // SetDefault makes a version the one that answers without version too; "" = none does. moveClients ends the streams that came by the
-// default path; else they stay. Write.Expect is not used. The record of the result is that of the version, or without one of the
-// former default. NotFound, ContextConflict, TopicConflict.
+// default path; else they stay. Write.Expect is the tag that the family must still have. The record of the result is that of the
+// version, or without one of the former default. NotFound, ContextConflict, TopicConflict.
 func (m *Manager) SetDefault(ctx context.Context, w Write, name, version string, moveClients bool) (Result, error) {
-	w.Expect = 0
+	expect := w.Expect
+	w.Expect = 0 // of the record: it is the family's
 	return m.change(ctx, w, func(p *plan) error {
 		versions := p.seen.family(name)
 		i := slices.IndexFunc(versions, func(e *entryAPI) bool { return e.rec.API.Version() == version })
 		if len(versions) == 0 || i < 0 && version != "" {
 			return &problem.Error{Kind: problem.NotFound, Detail: "There is no API " + clip(name+"@"+version) + "."}
+		}
+		if expect > 0 && expect != familyTag(versions) {
+			return &problem.Error{Kind: VersionMismatch, Detail: "The versions were changed meanwhile."}
 		}
 		p.gated = true
 		instead := map[string]*API{}

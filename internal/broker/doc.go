@@ -15,6 +15,8 @@
 //	hb.ing.<node>        beats of ingest nodes, core messages
 //	hand.<node>          feeds offered and handed to an ingest node, core messages
 //	feeds.<node>         questions for an ingest node's page of feeds, core messages
+//	hb.edge.<node>       beats of edges: how far each follows the catalog, core messages
+//	clients.<node>       questions for an edge's clients of an API, core messages
 //	KV own, api, …       buckets; a revision of own is a writer's epoch
 //
 // A body is the exact prefix of a client's frame: "event:" and "data:" lines. Headers:

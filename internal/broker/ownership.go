@@ -12,6 +12,15 @@ func HandSubject(node string) string { return "hand." + nodeToken(node) }
 // FeedsSubject is where an ingest node is asked for its page of feeds.
 func FeedsSubject(node string) string { return "feeds." + nodeToken(node) }
 
+// SubjectEdgeBeats is where the beats of all edges are heard.
+const SubjectEdgeBeats = "hb.edge.*"
+
+// EdgeBeatSubject is where an edge's beats go.
+func EdgeBeatSubject(node string) string { return "hb.edge." + nodeToken(node) }
+
+// ClientsSubject is where an edge is asked for the clients of an API.
+func ClientsSubject(node string) string { return "clients." + nodeToken(node) }
+
 // nodeToken maps a node's name to one token, as a path segment is mapped.
 func nodeToken(node string) string { return string(appendMapped(nil, node, false)) }
 
@@ -50,4 +59,7 @@ type HandReply struct {
 type FeedsAsk struct {
 	V    int `json:"v"` // 1
 	From int `json:"from"`
+	// API and Version ask for those of one API only; "" = all.
+	API     string `json:"api,omitempty"`
+	Version string `json:"version,omitempty"`
 }

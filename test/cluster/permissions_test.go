@@ -30,7 +30,7 @@ var roles = []rights{
 	{
 		user: "edge",
 		allowed: []string{
-			"dem.open", "dem.list", "feeds.n1", "sub hb.ing.*", "$JS.API.INFO", "$JS.API.STREAM.INFO.EV_market_v1", "$JS.API.DIRECT.GET.EV_market_v1",
+			"dem.open", "dem.list", "feeds.n1", "hb.edge.n1", "sub hb.ing.*", "sub clients.n1", "$JS.API.INFO", "$JS.API.STREAM.INFO.EV_market_v1", "$JS.API.DIRECT.GET.EV_market_v1",
 			"$JS.API.STREAM.INFO.KV_api", "$JS.API.DIRECT.GET.KV_api.$KV.api.x", "$JS.API.CONSUMER.CREATE.KV_api.c.$KV.api.>",
 			"$JS.API.CONSUMER.DELETE.KV_api.c", "$JS.FC.KV_api.x",
 			"sub live.market_v1.>", "sub live.market_v1.ticks", "sub bcn.market_v1.ticks", "sub _INBOX_edge.x.>",
@@ -47,6 +47,7 @@ var roles = []rights{
 			"$JS.API.CONSUMER.DURABLE.CREATE.EV_market_v1.c", "$JS.API.CONSUMER.CREATE.KV_own.c.$KV.own.>",
 			"$JS.API.CONSUMER.CREATE.KV_user.c.$KV.user.>", "$JS.API.CONSUMER.MSG.NEXT.EV_market_v1.c", "$JS.API.CONSUMER.NAMES.EV_market_v1",
 			"$JS.hub.API.STREAM.DELETE.EV_market_v1", "_INBOX_ing.x.1", "_INBOX_ctl.x.1", "_INBOX_edge.x.1",
+			"hb.edge", "hb.edge.a.b", "clients.n1", "sub hb.edge.*", "sub hb.>", "sub clients", "sub clients.a.b",
 			"sub dem.>", "sub dem.open", "sub feeds.n1", "sub hand.n1", "sub _INBOX_ing.>", "sub _INBOX_ctl.>", "sub $JS.EVENT.ADVISORY.>",
 		},
 	},
@@ -61,7 +62,7 @@ var roles = []rights{
 			"feeds.n1", "sub hb.ing.*", "sub dem.>", "sub dem.open", "sub dem.list", "sub hand.n1", "sub feeds.n1", "sub _INBOX_ing.x.>",
 		},
 		forbidden: []string{
-			"dem.open", "dem.list", "$KV.api.api.market.1", "$KV.user.user.admin", "hb.edge.n1", "hb.x", "feeds", "feeds.a.b",
+			"dem.open", "dem.list", "$KV.api.api.market.1", "$KV.user.user.admin", "hb.edge.n1", "hb.x", "feeds", "feeds.a.b", "clients.n1", "sub hb.edge.*", "sub clients.n1",
 			"$JS.API.STREAM.CREATE.EV_x", "$JS.API.STREAM.UPDATE.EV_market_v1", "$JS.API.STREAM.DELETE.EV_market_v1",
 			"$JS.API.STREAM.DELETE.KV_own", "$JS.API.STREAM.PURGE.EV_market_v1", "$JS.API.STREAM.PURGE.KV_own",
 			"$JS.API.STREAM.MSG.DELETE.EV_market_v1", "$JS.API.STREAM.SNAPSHOT.EV_market_v1", "$JS.API.STREAM.RESTORE.EV_market_v1",
@@ -83,10 +84,11 @@ var roles = []rights{
 		allowed: []string{
 			"$JS.API.INFO", "$JS.API.STREAM.CREATE.EV_x", "$JS.API.STREAM.UPDATE.EV_x", "$JS.API.STREAM.INFO.EV_x",
 			"$JS.API.STREAM.PURGE.EV_x", "$JS.API.STREAM.DELETE.EV_x", "$JS.API.STREAM.LEADER.STEPDOWN.EV_market_v1", "$KV.api.api.market.1",
-			"$KV.user.user.admin", "feeds.n1", "sub hb.ing.*", "sub $JS.EVENT.ADVISORY.>", "sub _INBOX_ctl.x.>",
+			"$KV.user.user.admin", "feeds.n1", "clients.n1", "sub hb.ing.*", "sub hb.edge.*", "sub $JS.EVENT.ADVISORY.>", "sub _INBOX_ctl.x.>",
 		},
 		forbidden: []string{
-			"ev.market_v1.ticks", "ev.x", "bcn.market_v1.ticks", "hb.ing.n1", "hand.n1", "dem.open", "dem.list", "$KV.own.market_v1.ticks",
+			"ev.market_v1.ticks", "ev.x", "bcn.market_v1.ticks", "hb.ing.n1", "hb.edge.n1", "hand.n1", "dem.open", "dem.list", "$KV.own.market_v1.ticks",
+			"sub clients.n1",
 			"_INBOX_edge.x.1", "_INBOX_ing.x.1", "_INBOX_ctl.x.1",
 			"sub live.>", "sub live.market_v1.ticks", "sub bcn.>", "sub dem.>", "sub dem.open", "sub hb.>", "sub hand.n1", "sub feeds.n1",
 			"sub _INBOX_edge.>", "sub _INBOX_ing.>",
@@ -97,10 +99,10 @@ var roles = []rights{
 		allowed: []string{
 			"$JS.API.STREAM.CREATE.EV_x", "$JS.API.STREAM.DELETE.EV_x", "$KV.api.api.market.1", "$KV.user.user.admin", "$KV.own.market_v1.ticks",
 			"ev.market_v1.ticks", "bcn.market_v1.ticks", "hb.ing.n1", "hand.n1", "$JS.API.STREAM.MSG.GET.EV_market_v1",
-			"feeds.n1", "sub dem.>", "sub hb.ing.*", "sub hand.n1", "sub feeds.n1", "sub _INBOX_ctl.x.>",
+			"feeds.n1", "clients.n1", "sub dem.>", "sub hb.ing.*", "sub hb.edge.*", "sub hand.n1", "sub feeds.n1", "sub _INBOX_ctl.x.>",
 		},
 		forbidden: []string{
-			"dem.open", "dem.list", "_INBOX_edge.x.1", "_INBOX_ing.x.1", "_INBOX_ctl.x.1",
+			"dem.open", "dem.list", "hb.edge.n1", "sub clients.n1", "_INBOX_edge.x.1", "_INBOX_ing.x.1", "_INBOX_ctl.x.1",
 			"sub live.>", "sub live.market_v1.ticks", "sub bcn.>", "sub hand", "sub hand.a.b", "sub _INBOX_edge.>", "sub _INBOX_ing.>",
 		},
 	},
