@@ -45,11 +45,13 @@ func TestManage(t *testing.T) {
 	}
 	has(t, s.ok("get", "apis"), "API", id, "CREATED", "/events/1.0.0")
 	has(t, s.ok("get", "api", id), "kind: API", "name: ServerSentEvents", "context: /events", "/*")
-	s.fails(exitFailed, "Not found", "get", "api", "nothing@1")
+	s.fails(exitFailed, "Not found: no API nothing@1 that you may see", "get", "api", "nothing@1")
+	s.fails(exitFailed, "nothing is no id: that is NAME@VERSION", "get", "api", "nothing")
+	s.fails(exitUsage, "of what kind? 'sluice describe api "+id+"'", "describe", id)
 
 	// Topics.
 	s.ok("topic", "delete", id, "/*")
-	if out := s.ok("topic", "add", id, "/ticks", "--backend", "/stream/ticks", "--open"); out != id+" changed: topic /ticks added\n" {
+	if out := s.ok("topic", "add", id, "ticks", "--backend", "/stream/ticks", "--open"); out != id+" changed: topic /ticks added\n" {
 		t.Errorf("topic add says %q", out)
 	}
 	has(t, s.ok("topic", "list", id), "/ticks", "none", "/stream/ticks")
