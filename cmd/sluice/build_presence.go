@@ -28,12 +28,17 @@ func (p *process) tellPresence(context.Context) error {
 	if public := p.publicURLs(); len(public) > 0 {
 		urls = public
 	}
+	var told uint64 // revision that refused is of; only Say uses both
+	var refused []string
 	t, err := presence.NewTeller(presence.TellerConfig{
 		Bus: p.broker.Bus(), Node: nodeName(p.cfg), Moved: p.manager.Moved, Clients: p.clientsOf, Log: p.log,
 		Say: func() presence.Edge {
 			rev := p.manager.Rev() // before what is refused of it
+			if rev != told {
+				told, refused = rev, p.manager.Behind(p.cfg.Edge.Group)
+			}
 			return presence.Edge{Node: nodeName(p.cfg), Boot: p.boot, Version: build, Group: p.cfg.Edge.Group, URLs: urls, Rev: rev,
-				Refused: p.manager.Behind(p.cfg.Edge.Group), Clients: p.edge.Open(), Draining: p.edge.Draining()}
+				Refused: refused, Clients: p.edge.Open(), Draining: p.edge.Draining()}
 		},
 	})
 	if err != nil {
@@ -138,6 +143,7 @@ func (p *process) feedsOf(ctx context.Context, name, version string) feedsReport
 // joined makes one list of what ingest nodes and edges tell.
 func joined(feeds []feedReport, clients []presence.Feed) []admin.FeedState {
 	var out []admin.FeedState
+	now := time.Now()
 	at := map[string]int{}
 	for _, f := range feeds {
 		at[f.Feed] = len(out)
@@ -146,8 +152,8 @@ func joined(feeds []feedReport, clients []presence.Feed) []admin.FeedState {
 		if f.State == broker.StateBlocked { // the reason names the address that a name stands for
 			s.Why = "its address is not one that endpoints may have"
 		}
-		if f.Micros > 0 {
-			s.LastEventAt = time.UnixMicro(f.Micros)
+		if f.LastEventAgeMs >= 0 {
+			s.LastEventAt = now.Add(-time.Duration(f.LastEventAgeMs) * time.Millisecond)
 		}
 		out = append(out, s)
 	}

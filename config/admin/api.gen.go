@@ -960,7 +960,7 @@ type FeedState struct {
 	// EventsPerSecond stored, over the last seconds
 	EventsPerSecond float32 `json:"eventsPerSecond"`
 
-	// LastEventAt when the newest event was stored
+	// LastEventAt when its node read the newest event; left out = none yet
 	LastEventAt time.Time `json:"lastEventAt,omitempty"`
 
 	// Owner the node that reads the upstream

@@ -41,7 +41,7 @@ func (s *Server) ValidateEndpoint(c echo.Context) error {
 	if s.reach == nil {
 		return &problem.Error{Kind: problem.Forbidden, Detail: "Nothing is connected to from here."}
 	}
-	ctx, cancel := context.WithTimeout(c.Request().Context(), probeTime)
+	ctx, cancel := context.WithTimeout(c.Request().Context(), s.probeTime)
 	defer cancel()
 	select {
 	case s.probing <- struct{}{}:
@@ -88,6 +88,9 @@ func (s *Server) probeAddress(in EndpointProbe) (*url.URL, error) {
 	store, err := catalog.NewStatic(s.options, src)
 	if err != nil {
 		return nil, asked(err)
+	}
+	if in.Path == "" {
+		return url.Parse(in.Endpoint)
 	}
 	route, err := store.Snapshot().Match("/probe/1/probe", "")
 	if err != nil {
@@ -163,7 +166,7 @@ func (p *probe) first(ctx context.Context, res *http.Response) {
 	case ctx.Err() != nil && large:
 		p.warn("The first events are larger than a probe reads.")
 	case ctx.Err() != nil:
-		p.warn(fmt.Sprintf("No event came within %d s.", int(probeTime.Seconds())))
+		p.warn("No event came in time.")
 	default:
 		p.warn("The stream ended before its first event.")
 	}
@@ -199,7 +202,7 @@ func (p *probe) fail(err error) {
 	case errors.As(err, &record):
 		f.Detail = "What answers does not speak TLS."
 	case isTimeout(err):
-		f.Detail = fmt.Sprintf("Nobody answered within %d s.", int(probeTime.Seconds()))
+		f.Detail = "Nobody answered in time."
 	default:
 		f.Detail = "The connection failed."
 	}

@@ -39,9 +39,11 @@ type Server struct {
 	page     []byte // the document as HTML
 	watching watchers
 	probing  chan struct{} // a place for each endpoint that is looked at
-	ending   chan struct{} // closed when Run ends, for answers that would go on
-	front    *echo.Echo
-	ln       net.Listener // set by Listen
+	// probeTime is how long that may take; tests have less.
+	probeTime time.Duration
+	ending    chan struct{} // closed when Run ends, for answers that would go on
+	front     *echo.Echo
+	ln        net.Listener // set by Listen
 }
 
 var _ ServerInterface = (*Server)(nil)
@@ -78,7 +80,7 @@ func New(d Deps) (*Server, error) {
 		return nil, err
 	}
 	s := &Server{log: d.Logger, accounts: d.Accounts, catalog: d.Catalog, options: d.Options, reach: d.Guard, noImport: d.NoImport, nodes: d.Nodes, build: d.Build, contract: c, page: c.page(), origins: http.NewCrossOriginProtection(),
-		ending: make(chan struct{}), probing: make(chan struct{}, probesAtOnce)}
+		ending: make(chan struct{}), probing: make(chan struct{}, probesAtOnce), probeTime: probeTime}
 	s.front = s.newFront()
 	return s, nil
 }

@@ -184,6 +184,9 @@ func TestWatchOfAnotherNode(t *testing.T) {
 	late := newRigOn(t, two.node)
 	late.tokens = two.tokens
 	<-late.accounts.Ready()
+	all := late.as("both").watch("?since=0") // needs to know of nothing that went
+	all.want("ready", "")
+	all.want("changed", "here@1.0.0")
 	unsure := late.as("both").watch("", "Last-Event-ID", ready.id)
 	unsure.want("ready", "")
 	for {

@@ -52,12 +52,12 @@ func (m *Manager) Moved() <-chan struct{} {
 }
 
 // ChangesSince returns the APIs that were changed after revision rev, in the order of their newest change, and the revision up to which
-// that is all. It works for every rev: what was long ago is told by comparing all records. until < rev says that this node has not seen
-// as much as the reader.
+// that is all. It works for every rev: what was long ago is told by comparing all records; since 0 everything that exists is new.
+// until < rev says that this node has not seen as much as the reader.
 func (m *Manager) ChangesSince(rev uint64) (changes []Mutation, until uint64) {
 	m.mu.RLock()
 	defer m.mu.RUnlock()
-	if rev >= m.floor {
+	if rev > 0 && rev >= m.floor {
 		changes = m.sinceRecently(rev)
 	} else {
 		changes = m.sinceLongAgo(rev)
@@ -94,9 +94,11 @@ func (m *Manager) sinceLongAgo(rev uint64) []Mutation {
 		if !isAPI || e.Revision <= rev {
 			continue
 		}
-		c := Mutation{Rev: e.Revision}
+		c := Mutation{Rev: e.Revision, Known: rev == 0}
 		if have := m.seen.apis[token]; have != nil {
 			c.Record = have.rec
+		} else if rev == 0 {
+			continue // it never was, for this reader
 		} else if was, known := m.gone[token]; known && e.Deleted {
 			c.Before, c.Known = &was, true
 		}

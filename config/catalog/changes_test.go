@@ -66,6 +66,9 @@ func TestChangesSince(t *testing.T) {
 	if list, _ := later.ChangesSince(start); shown(list) != "? +d@1 +b@1" || list[0].Known || list[1].Known {
 		t.Errorf("a node that came later tells %s", shown(list))
 	}
+	if list, _ := later.ChangesSince(0); shown(list) != "+c@1 +d@1 +b@1" || !list[0].Known {
+		t.Errorf("from the beginning: %s", shown(list))
+	}
 	if list, until := later.ChangesSince(until + 5); len(list) != 0 || until != m.Rev() {
 		t.Errorf("of a reader who has seen more: %s until %d", shown(list), until)
 	}
@@ -97,7 +100,7 @@ func TestWhatIsRemembered(t *testing.T) {
 	}
 	for _, from := range []uint64{0, 50, m.floor - 1, m.floor, m.floor + 1, rev - 1} {
 		want := "-x@1"
-		if from == m.floor { // it was not there then, nor is it now
+		if from == m.floor || from == 0 { // it was not there then, nor is it now
 			want = ""
 		}
 		if list, until := m.ChangesSince(from); shown(list) != want || until != rev || want != "" && list[0].Rev != rev {

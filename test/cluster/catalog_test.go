@@ -94,11 +94,16 @@ func decided(history []porcupine.Operation) []porcupine.Operation {
 	return out
 }
 
-// manage follows the shared catalog as one of the users of the deployment.
+// manage follows the shared catalog of three servers as one of the users of the deployment.
 func manage(t *testing.T, s *brokertest.Servers, k *keys, user string) *catalog.Manager {
 	t.Helper()
+	return manageWith(t, s, k, user, broker.ProfileCluster)
+}
+
+func manageWith(t *testing.T, s *brokertest.Servers, k *keys, user, durability string) *catalog.Manager {
+	t.Helper()
 	inbox := map[string]string{"control": "_INBOX_ctl", "ingest": "_INBOX_ing", "edge": "_INBOX_edge"}[user]
-	n := s.Open(broker.Config{Inbox: inbox, Login: broker.Login{File: k.file[user]}, Durability: broker.ProfileCluster})
+	n := s.Open(broker.Config{Inbox: inbox, Login: broker.Login{File: k.file[user]}, Durability: durability})
 	m := catalog.NewManager(catalog.ManagerOptions{Logger: slog.New(slog.DiscardHandler), Open: func(ctx context.Context) (broker.Bucket, error) {
 		if user == "control" {
 			return n.Admin().Bucket(ctx, catalog.Bucket, catalog.BucketHistory)

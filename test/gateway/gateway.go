@@ -53,9 +53,10 @@ type Gateway struct {
 	env   []string          // SLUICE_… and OTEL_… settings
 	Addrs map[string]string // by listener; the ports stay over restarts
 
-	cmd  *exec.Cmd
-	done chan struct{} // closed when the process has ended and its log is read
-	err  error         // of the process, after done
+	shared bool // works by the catalog that the broker keeps
+	cmd    *exec.Cmd
+	done   chan struct{} // closed when the process has ended and its log is read
+	err    error         // of the process, after done
 
 	mu   sync.Mutex // guards below
 	log  []Entry
@@ -74,7 +75,9 @@ type Options struct {
 	APIs   map[string]string // definition files
 	Env    []string          // SLUICE_… settings over baseConfig, and OTEL_… ones
 	HTTPS  bool
-	Plain  bool // without the race detector in any case
+	// Control opens the management API over the catalog that the broker keeps; Catalog follows that catalog. Either leaves APIs out.
+	Control, Catalog bool
+	Plain            bool // without the race detector in any case
 }
 
 // New prepares a gateway without starting it; what still runs at the end of the test is killed.
@@ -87,6 +90,10 @@ func New(t testing.TB, o Options) *Gateway {
 	if o.HTTPS {
 		g.Addrs["edge-https"] = FreeAddr(t)
 	}
+	if o.Control {
+		g.Addrs["control"] = FreeAddr(t)
+	}
+	g.shared = o.Control || o.Catalog
 	if o.Engine == "" {
 		o.Engine = "auto"
 	}
@@ -150,8 +157,11 @@ func (g *Gateway) Start() {
 func (g *Gateway) Spawn() {
 	g.t.Helper()
 	args := []string{
-		"serve", "--config", filepath.Join(g.Dir, "sluice.yaml"), "--apis", filepath.Join(g.Dir, "apis"), "--data", filepath.Join(g.Dir, "data"),
-		"--http", g.Addrs["edge-http"], "--ops", g.Addrs["ops"], "--control", "",
+		"serve", "--config", filepath.Join(g.Dir, "sluice.yaml"), "--data", filepath.Join(g.Dir, "data"),
+		"--http", g.Addrs["edge-http"], "--ops", g.Addrs["ops"], "--control", g.Addrs["control"],
+	}
+	if !g.shared {
+		args = append(args, "--apis", filepath.Join(g.Dir, "apis"))
 	}
 	if addr := g.Addrs["edge-https"]; addr != "" {
 		args = append(args, "--https", addr, "--dev-tls")
