@@ -25,6 +25,9 @@ const (
 	maxFileBytes    = 1 << 20
 )
 
+// notSettings are variables that the command line reads: the settings file, and how it reaches a management API.
+var notSettings = []string{envConfigFile, "SLUICE_SERVER", "SLUICE_TOKEN", "SLUICE_CREDENTIALS"}
+
 // Warning is something that is allowed but deserves a look.
 type Warning struct {
 	// Where names the file position, environment variable or flag; empty when the value is a default.
@@ -120,7 +123,7 @@ func (l *loader) environment(env []string) {
 	sorted := slices.Sorted(slices.Values(env))
 	for _, pair := range sorted {
 		name, value, _ := strings.Cut(pair, "=")
-		if !strings.HasPrefix(name, envPrefix) || strings.HasPrefix(name, envSecretPrefix) || name == envConfigFile {
+		if !strings.HasPrefix(name, envPrefix) || strings.HasPrefix(name, envSecretPrefix) || slices.Contains(notSettings, name) {
 			continue
 		}
 		s, ok := known[squash(name)]

@@ -41,9 +41,17 @@ type apiPage struct {
 	Total      int          `json:"total"`
 }
 
+// needsKind says what is missing where an id stands in the place of a kind.
+func needsKind(c *cobra.Command, args []string) error {
+	if len(args) > 0 && strings.Contains(args[0], "@") {
+		return fmt.Errorf("of what kind? '%s api %s'", c.CommandPath(), strings.Join(args, " "))
+	}
+	return cobra.NoArgs(c, args)
+}
+
 // newGet lists APIs, or shows one.
 func newGet(e env) *cobra.Command {
-	c := &cobra.Command{Use: "get", Short: "List APIs, plans, apps, subscriptions …, or show one", Args: cobra.NoArgs,
+	c := &cobra.Command{Use: "get", Short: "List APIs, plans, apps, subscriptions …, or show one", Args: needsKind,
 		RunE: func(c *cobra.Command, _ []string) error { return c.Help() }}
 	c.AddCommand(newGetAPIs(e), newGetAPI(e), newGetEdges(e))
 	c.AddCommand(newGetAccess(e)...)
@@ -267,7 +275,7 @@ func newDefinition(name, display, description, context, version, endpoint string
 
 // newDelete deletes APIs.
 func newDelete(e env) *cobra.Command {
-	c := &cobra.Command{Use: "delete", Short: "Delete APIs, plans, apps, keys …", Args: cobra.NoArgs, RunE: func(c *cobra.Command, _ []string) error { return c.Help() }}
+	c := &cobra.Command{Use: "delete", Short: "Delete APIs, plans, apps, keys …", Args: needsKind, RunE: func(c *cobra.Command, _ []string) error { return c.Help() }}
 	api := &cobra.Command{Use: "api ID...", Short: "Delete APIs that are not live", Args: cobra.MinimumNArgs(1),
 		Example: "  sluice delete api market@1.0.0"}
 	f := addServer(api)

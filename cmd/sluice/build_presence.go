@@ -25,6 +25,9 @@ func (p *process) tellPresence(context.Context) error {
 	}
 	build := version.Read().Version
 	urls := edgeURLs(p.edge.Addrs())
+	if public := p.publicURLs(); len(public) > 0 {
+		urls = public
+	}
 	var told uint64 // revision that refused is of; only Say uses both
 	var refused []string
 	t, err := presence.NewTeller(presence.TellerConfig{
@@ -43,6 +46,16 @@ func (p *process) tellPresence(context.Context) error {
 	}
 	p.start("presence", t.Run)
 	return nil
+}
+
+// publicURLs are the addresses by which clients reach the edges of this one's group, if the settings name any.
+func (p *process) publicURLs() (out []string) {
+	for _, u := range p.cfg.Edge.Public() {
+		if u.Group == "" || u.Group == p.cfg.Edge.Group {
+			out = append(out, u.URL)
+		}
+	}
+	return out
 }
 
 // edgeURLs are the addresses of an edge's listeners; one that listens everywhere has no better name than the port.
@@ -96,6 +109,9 @@ func (n nodes) clients(ctx context.Context, name, version string) (all []presenc
 	var mu sync.Mutex // guards the results
 	var asking errgroup.Group
 	asking.SetLimit(asksAtOnce)
+	if n.p.manager == nil && n.p.edge != nil { // with definitions of its own it tells nobody else
+		all = n.p.clientsOf(name, version)
+	}
 	for _, e := range n.Edges() {
 		asking.Go(func() error {
 			feeds, err := presence.AskClients(ctx, n.p.broker.Bus(), e.Node, name, version)

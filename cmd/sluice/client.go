@@ -182,7 +182,11 @@ func (c *remote) do(ctx context.Context, r call) (answer, error) {
 		return answer{}, withCode(exitFailed, fmt.Errorf("%s %s: %w", r.method, r.path, err))
 	}
 	if resp.StatusCode/100 != 2 {
-		return answer{}, withCode(exitFailed, newServerError(resp, body, r.source))
+		refused := newServerError(resp, body, r.source)
+		if refused.Status == http.StatusNotFound && refused.Detail == "" {
+			refused.Detail = r.nothing()
+		}
+		return answer{}, withCode(exitFailed, refused)
 	}
 	if resp.StatusCode == http.StatusAccepted && r.path != "/apply" { // that one tells what it did beside it
 		reached := &edgesReached{}
@@ -192,6 +196,25 @@ func (c *remote) do(ctx context.Context, r call) (answer, error) {
 		return answer{}, withCode(exitFailed, reached)
 	}
 	return answer{status: resp.StatusCode, etag: resp.Header.Get("ETag"), body: body}, nil
+}
+
+// nothing tells what a request asked for that is not there; "" = it asked for no API.
+func (r call) nothing() string {
+	path, isAPI := strings.CutPrefix(r.path, "/apis/")
+	if !isAPI {
+		return ""
+	}
+	id, _, _ := strings.Cut(path, "/")
+	id, err := url.PathUnescape(id)
+	switch {
+	case err != nil:
+		return ""
+	case !strings.Contains(id, "@"):
+		return id + " is no id: that is NAME@VERSION, as 'sluice get apis' lists them"
+	case path != url.PathEscape(id):
+		return "no API " + id + ", or nothing of that name in it"
+	}
+	return "no API " + id + " that you may see"
 }
 
 // unwrapURL leaves out method and URL, which stand before it anyway.
@@ -269,7 +292,7 @@ func newServerError(resp *http.Response, body []byte, source string) *serverErro
 func (p *serverError) Error() string {
 	var b strings.Builder
 	b.WriteString(shown(p.Title))
-	if p.Detail != "" {
+	if p.Detail != "" && !p.toldBelow() {
 		b.WriteString(": " + shown(p.Detail))
 	}
 	if p.Status == http.StatusUnauthorized {
@@ -288,6 +311,15 @@ func (p *serverError) Error() string {
 		b.WriteString("\n" + c.text())
 	}
 	return b.String()
+}
+
+// toldBelow tells that the only wrong part, which has a line of its own with its place, says all that the detail does.
+func (p *serverError) toldBelow() bool {
+	if len(p.Errors) != 1 {
+		return false
+	}
+	f := p.Errors[0]
+	return f.Line > 0 && p.source+f.file != "" && strings.HasSuffix(p.Detail, f.Detail)
 }
 
 // text is one line: + what is new, - what goes, ~ what changes.

@@ -130,7 +130,7 @@ func historyTable(w io.Writer, list []historyEntry) error {
 
 // newDescribe tells of one API what a person asks first.
 func newDescribe(e env) *cobra.Command {
-	c := &cobra.Command{Use: "describe", Short: "Tell about an API: state, paths, topics, what can be done next", Args: cobra.NoArgs,
+	c := &cobra.Command{Use: "describe", Short: "Tell about an API: state, paths, topics, what can be done next", Args: needsKind,
 		RunE: func(c *cobra.Command, _ []string) error { return c.Help() }}
 	api := &cobra.Command{Use: "api ID", Short: "Tell about an API", Args: cobra.ExactArgs(1), Example: "  sluice describe api market@1.0.0"}
 	f := addServer(api)

@@ -5,12 +5,14 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"strconv"
 	"strings"
 	"testing"
 )
 
 // The management verbs against a running server, one after the other as a person would use them.
 func TestManage(t *testing.T) {
+	t.Parallel()
 	server := startLive(t)
 	upstream := startFeed(t)
 	s := newShell(t, server.url(t, "control"))
@@ -45,11 +47,13 @@ func TestManage(t *testing.T) {
 	}
 	has(t, s.ok("get", "apis"), "API", id, "CREATED", "/events/1.0.0")
 	has(t, s.ok("get", "api", id), "kind: API", "name: ServerSentEvents", "context: /events", "/*")
-	s.fails(exitFailed, "Not found", "get", "api", "nothing@1")
+	s.fails(exitFailed, "Not found: no API nothing@1 that you may see", "get", "api", "nothing@1")
+	s.fails(exitFailed, "nothing is no id: that is NAME@VERSION", "get", "api", "nothing")
+	s.fails(exitUsage, "of what kind? 'sluice describe api "+id+"'", "describe", id)
 
 	// Topics.
 	s.ok("topic", "delete", id, "/*")
-	if out := s.ok("topic", "add", id, "/ticks", "--backend", "/stream/ticks", "--open"); out != id+" changed: topic /ticks added\n" {
+	if out := s.ok("topic", "add", id, "ticks", "--backend", "/stream/ticks", "--open"); out != id+" changed: topic /ticks added\n" {
 		t.Errorf("topic add says %q", out)
 	}
 	has(t, s.ok("topic", "list", id), "/ticks", "none", "/stream/ticks")
@@ -86,6 +90,8 @@ func TestManage(t *testing.T) {
 	s.ok("republish", id)
 	status(t, edge+"/events/1.0.0/ticks", 200)
 	has(t, s.ok("history", id), "publish", "CREATED -> PUBLISHED", "block", "admin", "go")
+
+	testRuntime(t, s, id)
 
 	// Revisions and versions.
 	s.ok("revision", "create", id, "--description", "as it was")
@@ -132,6 +138,40 @@ func TestManage(t *testing.T) {
 	s.fails(exitFailed, "sign in with 'sluice login'", "whoami")
 }
 
+// testRuntime asks for what runs of a published API with the topic /ticks, and follows a change.
+func testRuntime(t *testing.T, s *shell, id string) {
+	t.Helper()
+	for n := 0; ; n++ { // a machine that is busy may keep the edge's beats back for longer than the server waits
+		code, _, notes := s.do("", "set", id, "metadata.labels.team=a", "metadata.labels.try=n"+strconv.Itoa(n), "--wait")
+		if code == exitOK {
+			break
+		}
+		if has(t, notes, "the change is made, but 0 of 1 live edges serve it; not: "); n == 5 {
+			t.Fatal(notes)
+		}
+	}
+	has(t, s.ok("get", "edges"), "EDGE", "default", "current")
+	has(t, s.ok("status", id), "PUBLISHED", "1 feed", "/ticks")
+	has(t, s.ok("status", id, "-o", "json"), `"path": "/ticks"`)
+	s.fails(exitFailed, "Not found", "status", "nothing@1")
+	s.fails(exitUsage, "--q cannot go with --watch", "get", "apis", "-w", "--q", "a")
+	s.fails(exitFailed, "Not found", "get", "api", "nothing@1", "-w")
+	for _, c := range []struct{ before, after string }{
+		{"get apis -w -o json --label team=a", `"team":"a"`}, {"get apis -w --name ServerSentEvents", "PUBLISHED"}, {"get api " + id + " -w", "team: a"},
+	} {
+		out, interrupt, ended := s.follows(strings.Fields(c.before)...)
+		out.awaits(t, c.after)
+		s.ok("set", id, "metadata.labels.team=b")
+		s.ok("set", id, "metadata.labels.team=")
+		s.ok("set", id, "metadata.labels.team=a")
+		out.awaits(t, c.after)
+		interrupt()
+		if code := <-ended; code != exitOK {
+			t.Errorf("sluice %s ended with %d", c.before, code)
+		}
+	}
+}
+
 // lastRevision is the number of the newest revision.
 func lastRevision(t *testing.T, s *shell, id string) string {
 	t.Helper()
@@ -144,6 +184,7 @@ func lastRevision(t *testing.T, s *shell, id string) string {
 
 // Whole definitions: files, folders and standard input, seen before they are written, and taken away again by set.
 func TestApply(t *testing.T) {
+	t.Parallel()
 	server := startLive(t)
 	s := newShell(t, server.url(t, "control"))
 	if code, _, notes := s.do(server.password+"\n", "login"); code != exitOK {
@@ -207,6 +248,7 @@ func TestApply(t *testing.T) {
 
 // Projects of WSO2 as a folder, a zip and a file, and back.
 func TestImportWSO2(t *testing.T) {
+	t.Parallel()
 	server := startLive(t)
 	s := newShell(t, server.url(t, "control"))
 	if code, _, notes := s.do(server.password+"\n", "login"); code != exitOK {
@@ -242,6 +284,7 @@ func TestImportWSO2(t *testing.T) {
 
 // A shell offers what the server has.
 func TestCompletion(t *testing.T) {
+	t.Parallel()
 	server := startLive(t)
 	s := newShell(t, server.url(t, "control"))
 	if code, _, notes := s.do(server.password+"\n", "login"); code != exitOK {

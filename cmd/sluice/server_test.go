@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"io"
 	"net"
 	"net/http"
 	"os"
@@ -162,6 +163,44 @@ func (s *shell) do(stdin string, args ...string) (code int, out, notes string) {
 	code = run(ctx, args, env{stdin: strings.NewReader(stdin), stdout: &stdout, stderr: &stderr, signals: make(chan os.Signal), environ: s.environ,
 		lookup: func(name string) (string, bool) { v, ok := s.env[name]; return v, ok }})
 	return code, stdout.String(), stderr.String()
+}
+
+// follows runs a verb that goes on until interrupted.
+func (s *shell) follows(args ...string) (out *followed, interrupt func(), ended <-chan int) {
+	s.t.Helper()
+	out = &followed{text: make(chan []byte, 256)}
+	signals, done := make(chan os.Signal, 1), make(chan int, 1)
+	go func() { // ends with the interrupt, at the latest with the test
+		done <- run(s.t.Context(), args, env{stdout: out, stderr: io.Discard, signals: signals,
+			lookup: func(name string) (string, bool) { v, ok := s.env[name]; return v, ok }})
+	}()
+	return out, func() { signals <- os.Interrupt }, done
+}
+
+// followed is what a verb prints while it runs.
+type followed struct {
+	text chan []byte
+	seen []byte
+}
+
+func (f *followed) Write(b []byte) (int, error) {
+	f.text <- bytes.Clone(b)
+	return len(b), nil
+}
+
+// awaits waits until more was printed that holds a text.
+func (f *followed) awaits(t *testing.T, want string) {
+	t.Helper()
+	late := time.After(patience)
+	for !bytes.Contains(f.seen, []byte(want)) {
+		select {
+		case b := <-f.text:
+			f.seen = append(f.seen, b...)
+		case <-late:
+			t.Fatalf("no %q in %s", want, f.seen)
+		}
+	}
+	_, f.seen, _ = bytes.Cut(f.seen, []byte(want))
 }
 
 // ok runs a verb that must succeed and returns what it printed.

@@ -79,7 +79,7 @@ func newTopicAdd(e env) *cobra.Command {
 				putField(topic, key, &doc.Node{Kind: doc.String, Text: text})
 			}
 		}
-		field("name", args[1])
+		field("name", "/"+strings.TrimPrefix(args[1], "/"))
 		field("description", description)
 		field("backend", backend)
 		if open {
@@ -97,7 +97,7 @@ func newTopicAdd(e env) *cobra.Command {
 			return withCode(exitFailed, err)
 		}
 		r := dry(call{method: http.MethodPost, path: apiPath(args[0], "topics"), body: body}, *dryRun)
-		return ask(c, e, f, r, changed(fmt.Sprintf("changed: topic %s added", args[1]), args[0]))
+		return ask(c, e, f, r, changed(fmt.Sprintf("changed: topic /%s added", strings.TrimPrefix(args[1], "/")), args[0]))
 	}
 	return c
 }

@@ -21,6 +21,7 @@ const tutorial = "../../deploy/examples/tutorial.md"
 
 // The tutorial's commands do in this order what it shows, on ports that are free here.
 func TestTutorial(t *testing.T) {
+	t.Parallel()
 	for _, need := range []string{"bash", "curl"} {
 		if _, err := exec.LookPath(need); err != nil {
 			t.Skipf("no %s here", need)

@@ -71,4 +71,18 @@ func TestDefinitionsFromFilesAreReadOnly(t *testing.T) {
 		t.Errorf("tag %s, was %s", got, tag)
 	}
 	c.send("GET", "/api/v1/apis/more@1/revisions/1", "", "").want(t, http.StatusOK)
+	before := shown.Rev()
+	if _, err := store.Replace(catalog.Source{Name: "a.yaml", Data: []byte(filed)}); err != nil {
+		t.Fatal(err)
+	}
+	for range shown.Watch(t.Context()) {
+		if len(shown.List()) == 1 {
+			break
+		}
+	}
+	all, _ := shown.ChangesSince(0)
+	last, until := shown.ChangesSince(before)
+	if len(all) != 2 || len(last) != 1 || last[0].Record != nil || last[0].Before == nil || last[0].Before.ID != "more@1" || until != shown.Rev() {
+		t.Errorf("changes %+v, at last %+v, until %d", all, last, until)
+	}
 }

@@ -58,6 +58,8 @@ type Manager struct {
 	log   *slog.Logger
 	now   func() time.Time
 	fixed Store // what a read-only Manager shows; nil = the bucket
+	// floorOfFiles is what its revisions begin with.
+	floorOfFiles uint64
 
 	writing chan struct{} // a place for each change that this node makes at once
 	gating  chan struct{} // capacity 1: one change through the gate at a time

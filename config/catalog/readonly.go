@@ -1,12 +1,11 @@
 package catalog
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
-	"encoding/binary"
 	"encoding/hex"
 	"encoding/json"
-	"slices"
 	"time"
 
 	"sluice/internal/broker"
@@ -21,6 +20,7 @@ const byFile = "files"
 func NewReadOnly(from Store, opt Options, why string) *Manager {
 	m := NewManager(ManagerOptions{Options: opt})
 	m.fixed, m.why = from, why
+	m.floorOfFiles = uint64(m.now().UnixMicro()) //nolint:gosec // after 1970
 	m.take(from.Snapshot())
 	return m
 }
@@ -33,18 +33,24 @@ func (m *Manager) followStore(ctx context.Context) error {
 	return ctx.Err()
 }
 
-// take makes what is seen of a snapshot.
+// take makes what is seen of a snapshot. Revisions begin with the start of the process, so that none comes again after a restart.
 func (m *Manager) take(snap *Snapshot) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	next, now := newSeen(m.opt.Public), m.now().UTC()
+	next.rev = m.floorOfFiles + snap.Revision()
 	for _, api := range snap.APIs() {
 		if err := next.add(api, m.seen, now); err != nil {
 			m.refuse(apiPrefix+apiToken(api.Name(), api.Version()), err)
 		}
 	}
-	next.rev = snap.Revision()
-	m.seen, m.list, m.loaded = next, nil, true
+	for token, e := range m.seen.apis {
+		if next.apis[token] == nil {
+			next.entries[apiPrefix+token] = broker.Entry{Key: apiPrefix + token, Deleted: true, Revision: next.rev}
+			m.noteGone(token, e.rec.Face())
+		}
+	}
+	m.seen, m.list, m.loaded, m.recent, m.floor = next, nil, true, nil, next.rev
 	for _, v := range m.views {
 		v.show(snap)
 	}
@@ -52,25 +58,19 @@ func (m *Manager) take(snap *Snapshot) {
 	m.moved = make(chan struct{})
 }
 
-// add makes a record of an API that has none; one that says the same as in old keeps its times.
+// add makes a record of an API that has none; one that says the same as in old stays.
 func (s *seen) add(api *API, old *seen, now time.Time) error {
 	text, err := definitionOf(api)
 	if err != nil {
 		return err
 	}
-	shown, err := shownOf(api)
-	if err != nil {
-		return err
-	}
-	sum, id := sha256.Sum256(shown), sha256.Sum256([]byte(api.ID()))
-	rev := binary.BigEndian.Uint64(sum[:]) >> 12 // an ETag that only the same text has, also after a restart
 	token := apiToken(api.Name(), api.Version())
-	if have := old.apis[token]; have != nil && have.rec.Rev == rev {
-		s.apis[token] = have
-		key := revisionKey(token, 1)
-		s.entries[key] = old.entries[key]
+	record, revision := apiPrefix+token, revisionKey(token, 1)
+	if e := old.apis[token]; e != nil && bytes.Equal(e.stored.Definition, text) && e.State == api.Spec.State && e.Default == api.Spec.Default {
+		s.apis[token], s.entries[record], s.entries[revision] = e, old.entries[record], old.entries[revision]
 		return nil
 	}
+	id := sha256.Sum256([]byte(api.ID()))
 	st := &stored{
 		Schema: schemaNow, UID: hex.EncodeToString(id[:16]), Definition: text, State: api.Spec.State, Default: api.Spec.Default,
 		Next: 2, Revisions: []RevisionInfo{{N: 1, By: byFile, At: now, SHA256: sumOf(text)}},
@@ -87,11 +87,10 @@ func (s *seen) add(api *API, old *seen, now time.Time) error {
 	if err != nil {
 		return err
 	}
-	bare := *api
-	bare.Spec.Topics = slices.Clone(api.Spec.Topics)
-	if s.apis[token], err = newEntry(st, &bare, rev, s.public); err != nil {
+	if s.apis[token], err = newEntry(st, api, s.rev, s.public); err != nil {
 		return err
 	}
-	s.entries[revisionKey(token, 1)] = broker.Entry{Key: revisionKey(token, 1), Value: value, Revision: rev}
+	s.entries[record] = broker.Entry{Key: record, Revision: s.rev}
+	s.entries[revision] = broker.Entry{Key: revision, Value: value, Revision: s.rev}
 	return nil
 }
