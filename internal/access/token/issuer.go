@@ -60,8 +60,8 @@ type IssuerConfig struct {
 	Tickets  *Tickets
 	// Revoke stores the revocation of a token.
 	Revoke func(ctx context.Context, r access.Revocation) error
-	// MayRead says why p may not read what b names, from ip and origin; nil if it may.
-	MayRead func(p *access.Principal, b access.Bound, from Sender) error
+	// MayRead says why p may not read what b names with a ticket or cookie, from where it asks; nil if it may.
+	MayRead func(p *access.Principal, b access.Bound, from Sender, kind access.Kind) error
 	// Scopes are those that an application may have in its tokens.
 	Scopes func(app string) []string
 	Logger *slog.Logger     // nil = none
