@@ -27,12 +27,19 @@ func (s *Server) relay(w http.ResponseWriter, q *request, verb token.Verb, metho
 		s.relayCORS(w.Header(), q)
 	}
 	q.allow = method + ", " + http.MethodOptions
+	q.errorsStatus = true // no EventSource asks for this
 	switch {
 	case q.r.Method == http.MethodOptions:
 		return s.relayOptions(w, q, method)
 	case q.r.Method != method:
 		return refuse(problem.MethodNotAllowed, "")
-	case !s.admit.mayTry(q.ip):
+	}
+	seat, err := s.admit.enter(q.ip) // counts like a stream as long as it takes
+	if err != nil {
+		return err
+	}
+	q.seat, q.seated = seat, true
+	if !s.admit.mayTry(q.ip) {
 		return refuse(problem.TooManyConnections, "This address sent too many credentials that do not count.")
 	}
 	select {
