@@ -27,11 +27,18 @@ func (s *Server) relay(w http.ResponseWriter, q *request, verb token.Verb, metho
 		s.relayCORS(w.Header(), q)
 	}
 	q.allow = method + ", " + http.MethodOptions
+	asked := q.r.Method
+	if method == http.MethodGet {
+		q.allow = allowed
+		if asked == http.MethodHead {
+			asked = method // net/http leaves the body out
+		}
+	}
 	q.errorsStatus = true // no EventSource asks for this
 	switch {
 	case q.r.Method == http.MethodOptions:
 		return s.relayOptions(w, q, method)
-	case q.r.Method != method:
+	case asked != method:
 		return refuse(problem.MethodNotAllowed, "")
 	}
 	seat, err := s.admit.enter(q.ip) // counts like a stream as long as it takes

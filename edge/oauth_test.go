@@ -69,7 +69,7 @@ func TestRelay(t *testing.T) {
 	if a := r.raw("GET /oauth2/other HTTP/1.1\r\nHost: localhost\r\n\r\n"); a.StatusCode != 404 {
 		t.Errorf("another path: %d", a.StatusCode)
 	}
-	if a := r.raw(post("/.well-known/jwks.json", "")); a.StatusCode != 405 || a.Header.Get("Allow") != "GET, OPTIONS" {
+	if a := r.raw(post("/.well-known/jwks.json", "")); a.StatusCode != 405 || a.Header.Get("Allow") != "GET, HEAD, OPTIONS" {
 		t.Errorf("POST of keys: %d %v", a.StatusCode, a.Header)
 	}
 }

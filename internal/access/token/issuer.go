@@ -157,7 +157,7 @@ func (i *Issuer) Run(ctx context.Context) error {
 		i.note("oauth.keys", i.list(ctx))
 		wait := tick.C
 		var soon *time.Timer
-		if !listening || !i.ready() {
+		if ok, _ := i.Ready(); !ok || !listening {
 			soon = time.NewTimer(time.Second)
 			wait = soon.C
 		}
@@ -177,13 +177,6 @@ func (i *Issuer) note(what string, err error) {
 	default:
 		i.log.Debug(what, "error", err)
 	}
-}
-
-// ready tells whether tokens can be made.
-func (i *Issuer) ready() bool {
-	i.mu.Lock()
-	defer i.mu.Unlock()
-	return len(i.listed) > 0 && !i.conflict
 }
 
 // Ready tells whether tokens can be made, and why not.

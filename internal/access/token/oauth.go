@@ -149,6 +149,9 @@ func (i *Issuer) serve(ctx context.Context, verb Verb, body []byte) Answer {
 	case VerbTicket, VerbCookie:
 		return problemOr(i.sell(ctx, verb, ask))
 	case VerbKeys:
+		if ok, _ := i.Ready(); !ok {
+			return Answer{Problem: problem.ControlUnavailable}
+		}
 		a := answerJSON(http.StatusOK, i.keySet())
 		a.Header["Cache-Control"] = "public, max-age=300"
 		return a
