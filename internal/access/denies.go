@@ -21,7 +21,7 @@ func (s *Store) CreateDeny(ctx context.Context, w Write, deny Deny) (*Deny, erro
 			return err
 		}
 		d.removeEnded(mostEnded)
-		if d.count(denyPrefix) >= mostDenies+len(d.writes) {
+		if d.count(denyRecord) >= mostDenies+len(d.writes) {
 			return tooMany("denies")
 		}
 		return d.put(denyIDKey(deny.ID), deny)
