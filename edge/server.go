@@ -84,6 +84,8 @@ type Deps struct {
 	Verifier Verifier
 	// Limiter keeps what all edges share of plans: quotas and seats. nil = plans limit nothing.
 	Limiter *quota.Limiter
+	// Bus asks control for tokens and tickets; nil = none are given here.
+	Bus broker.Bus
 	// Link is the state of the broker's connection, for gateway.stale; nil = not known.
 	Link   func() broker.Link
 	Logger *slog.Logger
@@ -115,6 +117,8 @@ type Server struct {
 	access   AccessStore // nil = nobody is known
 	verifier Verifier
 	metering *metering // nil = plans limit nothing
+	bus      broker.Bus    // nil = no tokens and tickets are given
+	relays   chan struct{} // one place per request that waits for control
 	link     func() broker.Link
 	log      *slog.Logger
 	now      func() time.Time
@@ -165,8 +169,8 @@ func New(cfg Config, d Deps) (*Server, error) {
 		d.Access = nil
 	}
 	s := &Server{
-		cfg: cfg, catalog: d.Catalog, hub: d.Hub, portable: d.Portable, adopter: d.Adopter, access: d.Access, verifier: d.Verifier, link: d.Link,
-		log: d.Logger, now: d.Clock, tracer: d.Tracer, metering: newMetering(d.Limiter),
+		cfg: cfg, catalog: d.Catalog, hub: d.Hub, portable: d.Portable, adopter: d.Adopter, access: d.Access, verifier: d.Verifier, bus: d.Bus,
+		relays: make(chan struct{}, mostRelays), link: d.Link, log: d.Logger, now: d.Clock, tracer: d.Tracer, metering: newMetering(d.Limiter),
 		admit: newAdmission(cfg.Edge, d.Clock), metas: newMetaTable(), lines: newLines(d.Clock),
 		reg: d.Registerer, metrics: newMetrics(d.Registerer), memory: memoryWatch{sample: sampleMemory, every: memoryLook},
 		moveOver: moveOver,

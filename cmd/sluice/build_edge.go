@@ -43,11 +43,7 @@ func (p *process) buildEdge(ctx context.Context) error {
 	if adopter != nil {
 		deps.Adopter = adopter
 	}
-	verifier, err := p.buildVerifier()
-	if err != nil {
-		return err
-	}
-	deps.Access, deps.Verifier = p.access, verifier
+	deps.Access, deps.Verifier, deps.Bus = p.access, p.verifier, p.broker.Bus()
 	if deps.Limiter, err = p.buildQuota(); err != nil {
 		return err
 	}
