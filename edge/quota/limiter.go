@@ -2,6 +2,7 @@ package quota
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"sync"
 	"sync/atomic"
@@ -49,6 +50,7 @@ type Limiter struct {
 	kicks  chan *Bucket
 	missed atomic.Bool // a kick found no room: look at all
 	slots  chan struct{}
+	wait   time.Duration // of a connect
 	calls  sync.WaitGroup
 	offset atomic.Int64 // of the source's clock to ours, ns
 	down   atomic.Pointer[string]
@@ -68,7 +70,7 @@ func New(o Options) *Limiter {
 	}
 	return &Limiter{
 		src: o.Source, edge: o.Edge, edges: max(o.Edges, 1), log: o.Logger, began: time.Now(),
-		kicks: make(chan *Bucket, 1024), slots: make(chan struct{}, maxCalls),
+		kicks: make(chan *Bucket, 1024), slots: make(chan struct{}, maxCalls), wait: connectTime,
 		buckets: map[string]*Bucket{}, seats: map[string]*seatScope{},
 	}
 }
@@ -472,6 +474,9 @@ func (l *Limiter) heard(err error) {
 		return
 	}
 	l.fails.Add(1)
+	if errors.Is(err, errBroken) && l.down.Load() != nil {
+		return // why it was left alone says more
+	}
 	why := err.Error()
 	if l.down.Swap(&why) == nil {
 		l.log.Warn("quota.source", "state", "down", "error", why)
