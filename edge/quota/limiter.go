@@ -35,8 +35,10 @@ type Options struct {
 	// Edge names this process among all that share the source, also past ones: its node and boot.
 	Edge string
 	// Edges is how many edges share the source, if the source cannot know. Default 1.
-	Edges  int
-	Logger *slog.Logger
+	Edges int
+	// Patience is how long a connect waits for the source. Default 100 ms.
+	Patience time.Duration
+	Logger   *slog.Logger
 }
 
 // Limiter keeps the buckets and seats of one edge. Make one with New, start it with Run; its other methods may be called by any
@@ -68,9 +70,12 @@ func New(o Options) *Limiter {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
+	if o.Patience <= 0 {
+		o.Patience = connectTime
+	}
 	return &Limiter{
 		src: o.Source, edge: o.Edge, edges: max(o.Edges, 1), log: o.Logger, began: time.Now(),
-		kicks: make(chan *Bucket, 1024), slots: make(chan struct{}, maxCalls), wait: connectTime,
+		kicks: make(chan *Bucket, 1024), slots: make(chan struct{}, maxCalls), wait: o.Patience,
 		buckets: map[string]*Bucket{}, seats: map[string]*seatScope{},
 	}
 }

@@ -15,8 +15,8 @@ import (
 // runLimiter starts one and stops it with the test.
 func runLimiter(t testing.TB, o Options) *Limiter {
 	t.Helper()
+	o.Patience = 5 * time.Second // what runs this test may stall
 	l := New(o)
-	l.wait = 5 * time.Second // what runs this test may stall
 	ctx, stop := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- l.Run(ctx) }()
