@@ -263,7 +263,7 @@ func TestExpiry(t *testing.T) {
 		}
 		a.close()
 	}
-	if early := at.Sub(time.Now()); early > mostEarly {
+	if early := time.Until(at); early > mostEarly {
 		t.Errorf("ended %v before their time", early)
 	}
 	seen := r.publish(ticks, "x")[0]

@@ -25,6 +25,9 @@ func (e *Engine) Adopt(net.Conn, fanout.Subscriber) error { return ErrUnsupporte
 // Cut does nothing.
 func (e *Engine) Cut(time.Duration, func(uint32) fanout.Reason) {}
 
+// Tell does nothing.
+func (e *Engine) Tell(func(uint32) []byte) {}
+
 // Laggards offers nobody.
 func (e *Engine) Laggards(*fanout.Cull) {}
 
