@@ -197,7 +197,7 @@ func newRig(t testing.TB, change ...func(*setup)) *rig {
 		s.change(&deps)
 	}
 	if s.source != nil {
-		deps.Limiter = quota.New(quota.Options{Source: s.source, Edge: s.edgeID, Logger: deps.Logger})
+		deps.Limiter = quota.New(quota.Options{Source: s.source, Edge: s.edgeID, Logger: deps.Logger, Patience: 5 * time.Second})
 		runs = append([]func(context.Context) error{deps.Limiter.Run}, runs...)
 	}
 	if r.srv, err = New(s.cfg, deps); err != nil {

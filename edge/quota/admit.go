@@ -44,11 +44,11 @@ func (p *Pass) Release() {
 	}
 }
 
-// Admit takes a connect and the seats of a client, and looks whether its quotas have ended. All of it takes 100 ms at most; if the source
+// Admit takes a connect and the seats of a client, and looks whether its quotas have ended. All of it takes Options.Patience at most; if the source
 // does not answer by then, w.FailOpen decides. The error is a problem: TooManyConnections, QuotaExceeded or QuotaUnavailable, with the
 // time to come back where one is known.
 func (l *Limiter) Admit(ctx context.Context, w Want) (*Pass, error) {
-	ctx, cancel := context.WithTimeout(ctx, connectTime)
+	ctx, cancel := context.WithTimeout(ctx, l.wait)
 	defer cancel()
 	if w.Connects != "" && w.Rate.Events > 0 {
 		d, err := l.src.Spend(ctx, w.Connects, w.Rate)

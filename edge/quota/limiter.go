@@ -2,6 +2,7 @@ package quota
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"sync"
 	"sync/atomic"
@@ -34,8 +35,10 @@ type Options struct {
 	// Edge names this process among all that share the source, also past ones: its node and boot.
 	Edge string
 	// Edges is how many edges share the source, if the source cannot know. Default 1.
-	Edges  int
-	Logger *slog.Logger
+	Edges int
+	// Patience is how long a connect waits for the source. Default 100 ms.
+	Patience time.Duration
+	Logger   *slog.Logger
 }
 
 // Limiter keeps the buckets and seats of one edge. Make one with New, start it with Run; its other methods may be called by any
@@ -49,6 +52,7 @@ type Limiter struct {
 	kicks  chan *Bucket
 	missed atomic.Bool // a kick found no room: look at all
 	slots  chan struct{}
+	wait   time.Duration // of a connect
 	calls  sync.WaitGroup
 	offset atomic.Int64 // of the source's clock to ours, ns
 	down   atomic.Pointer[string]
@@ -66,9 +70,12 @@ func New(o Options) *Limiter {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
+	if o.Patience <= 0 {
+		o.Patience = connectTime
+	}
 	return &Limiter{
 		src: o.Source, edge: o.Edge, edges: max(o.Edges, 1), log: o.Logger, began: time.Now(),
-		kicks: make(chan *Bucket, 1024), slots: make(chan struct{}, maxCalls),
+		kicks: make(chan *Bucket, 1024), slots: make(chan struct{}, maxCalls), wait: o.Patience,
 		buckets: map[string]*Bucket{}, seats: map[string]*seatScope{},
 	}
 }
@@ -472,6 +479,9 @@ func (l *Limiter) heard(err error) {
 		return
 	}
 	l.fails.Add(1)
+	if errors.Is(err, errBroken) && l.down.Load() != nil {
+		return // why it was left alone says more
+	}
 	why := err.Error()
 	if l.down.Swap(&why) == nil {
 		l.log.Warn("quota.source", "state", "down", "error", why)

@@ -15,6 +15,7 @@ import (
 // runLimiter starts one and stops it with the test.
 func runLimiter(t testing.TB, o Options) *Limiter {
 	t.Helper()
+	o.Patience = 5 * time.Second // what runs this test may stall
 	l := New(o)
 	ctx, stop := context.WithCancel(context.Background())
 	done := make(chan error, 1)
@@ -30,11 +31,12 @@ func runLimiter(t testing.TB, o Options) *Limiter {
 
 // client takes from a bucket as fast as it can, and waits while there is nothing.
 type client struct {
-	b    *Bucket
-	wake chan struct{}
-	got  atomic.Int64
-	stop chan struct{}
-	done sync.WaitGroup
+	b     *Bucket
+	wake  chan struct{}
+	got   atomic.Int64
+	pause atomic.Bool // after the first ones
+	stop  chan struct{}
+	done  sync.WaitGroup
 }
 
 func newClient(l *Limiter, scope string, s Setup) *client {
@@ -48,6 +50,13 @@ func newClient(l *Limiter, scope string, s Setup) *client {
 	c.b = l.Open(scope, s)
 	c.done.Go(func() {
 		for {
+			for c.pause.Load() && c.got.Load() > 0 {
+				select {
+				case <-c.stop:
+					return
+				case <-time.After(time.Millisecond):
+				}
+			}
 			if n := c.b.Take(3).Events; n > 0 {
 				c.got.Add(int64(n))
 				continue

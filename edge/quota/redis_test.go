@@ -19,10 +19,11 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // server is a redis-server of this test, on a unix socket.
 type server struct {
-	t    testing.TB
-	dir  string
-	cmd  *exec.Cmd
-	args []string
+	t        testing.TB
+	dir      string
+	cmd      *exec.Cmd
+	args     []string
+	password string // of admin
 }
 
 // startRedis starts one, or skips.
@@ -76,7 +77,7 @@ func (s *server) kill() {
 
 // admin is a client of its own, closed with the test.
 func (s *server) admin() *redis.Client {
-	c := redis.NewClient(&redis.Options{Network: "unix", Addr: s.socket(), Protocol: 2, ReadTimeout: 10 * time.Second})
+	c := redis.NewClient(&redis.Options{Network: "unix", Addr: s.socket(), Protocol: 2, ReadTimeout: 10 * time.Second, Password: s.password})
 	s.t.Cleanup(func() { _ = c.Close() })
 	return c
 }
@@ -146,5 +147,8 @@ var year = Limit{Every: 1, Unit: Year}
 
 // thisYear is a window that does not end during a test, but for one night.
 func thisYear() Window { return year.Window(time.Now()) }
+
+// window is the key's part of this year.
+func (l Limit) window() string { return fmt.Sprint(l.Window(time.Now()).Start.Unix()) }
 
 func scope(t testing.TB, n int) string { return fmt.Sprintf("sub:%s-%d", filepath.Base(t.Name()), n) }

@@ -85,7 +85,7 @@ func (l *Limiter) seatCalls(s *seatScope) {
 		}
 		ask := SeatAsk{Scope: s.name, Edge: l.edge, Have: s.held, More: len(list), Limit: s.limit}
 		s.mu.Unlock()
-		ctx, cancel := context.WithTimeout(context.Background(), connectTime)
+		ctx, cancel := context.WithTimeout(context.Background(), l.wait)
 		got, err := l.src.Seats(ctx, ask)
 		cancel()
 		l.heard(err)

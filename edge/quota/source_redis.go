@@ -141,7 +141,7 @@ func (r *Redis) replicated(ctx context.Context, c redis.UniversalClient, s *redi
 	call := func() (answer, acks *redis.Cmd) {
 		_, _ = c.Pipelined(ctx, func(p redis.Pipeliner) error { //nolint:errcheck // each command has its own
 			answer = s.EvalSha(ctx, p, []string{key}, args...)
-			acks = p.Do(ctx, "WAIT", r.wait, (callTime / 2).Milliseconds())
+			acks = p.Do(ctx, "WAIT", r.wait, (callTime / 5).Milliseconds())
 			return nil
 		})
 		return answer, acks

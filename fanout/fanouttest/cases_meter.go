@@ -198,6 +198,11 @@ func longPause(t *testing.T, launch Launch, chunked bool) {
 	}
 	w.until("it waits", func() bool { return m.dryLooks() > 0 })
 	w.publish(f, 600, 1000)
+	w.until("the log has all of it", func() bool { // else it would be live in between, and slow
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		return w.plans[c.meta].log.Last().Seq == w.feeds[f].prev
+	})
 	m.add(1000)
 	if _, err := c.upTo(3, 605); err != nil {
 		t.Fatal(err)

@@ -5,6 +5,7 @@ package shard
 import (
 	"fmt"
 	"net"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -23,7 +24,7 @@ type crowd struct {
 	sink []byte
 }
 
-func newCrowd(b testing.TB, n int) *crowd {
+func newCrowd(b testing.TB, n int, meter ...fanout.Meter) *crowd {
 	b.Helper()
 	c := &crowd{r: newRig(b, Config{}), sink: make([]byte, 256<<10)}
 	c.f = c.r.feed(fanout.LogConfig{})
@@ -47,7 +48,11 @@ func newCrowd(b testing.TB, n int) *crowd {
 		b.Cleanup(func() { unix.Close(int(far)) })
 		c.fds, c.far = append(c.fds, fd), append(c.far, int(far))
 		c.r.s.count.Add(1)
-		c.r.s.in.put(message{join: &joining{fd: fd, sub: c.f.live(uint32(i))}})
+		sub := c.f.live(uint32(i))
+		if len(meter) > 0 {
+			sub.Meter = meter[i%len(meter)]
+		}
+		c.r.s.in.put(message{join: &joining{fd: fd, sub: sub}})
 		c.r.step()
 	}
 	return c
@@ -124,6 +129,60 @@ func BenchmarkPass(b *testing.B) {
 			b.ReportMetric(0, "ns/op")
 		})
 	}
+}
+
+// quota is a Meter that costs what one of edge does: a look at the clock and one
+// compare-and-swap.
+type quota struct {
+	began time.Time
+	left  atomic.Int64
+}
+
+func (q *quota) Take(n int) fanout.Taken {
+	if time.Since(q.began) > time.Hour {
+		return fanout.Taken{}
+	}
+	for {
+		have := q.left.Load()
+		got := min(int64(n), have)
+		if q.left.CompareAndSwap(have, have-got) {
+			return fanout.Taken{Events: int(got)}
+		}
+	}
+}
+
+func (q *quota) Give(_ fanout.Taken, n int) { q.left.Add(int64(n)) }
+func (q *quota) Dry() fanout.Dry            { return fanout.Dry{} }
+
+// BenchmarkPassMetered guards what a metered delivery costs more than one that is not:
+// the same events to two crowds of one size in turn. more-% is the difference.
+func BenchmarkPassMetered(b *testing.B) {
+	const n = 1000
+	q := &quota{began: time.Now()}
+	q.left.Store(1 << 50)
+	free, paid := newCrowd(b, n), newCrowd(b, n, q)
+	frame := make([]byte, 200)
+	copy(frame[198:], "\n\n")
+	var without, with time.Duration
+	for round := 0; b.Loop(); round++ {
+		first, second := free, paid
+		if round%2 == 1 {
+			first, second = paid, free
+		}
+		for _, c := range []*crowd{first, second} {
+			took := c.pass(frame)
+			c.drain(b)
+			if c == free {
+				without += took
+			} else {
+				with += took
+			}
+		}
+	}
+	b.ReportMetric(float64(without.Nanoseconds())/float64(b.N*n), "free-ns")
+	b.ReportMetric(float64(with.Nanoseconds())/float64(b.N*n), "metered-ns")
+	b.ReportMetric(100*(float64(with)/float64(without)-1), "more-%")
+	b.ReportMetric(0, "ns/op")
 }
 
 // BenchmarkPassWaiting guards that ten waiting events cost about as much as one.

@@ -238,7 +238,7 @@ func (s *shard) pass(l *roster, sends, visits *int) {
 	l.seen = head
 	var bytes []byte // what a member at from lacks
 	var events uint32
-	from, known := fanout.Cursor(0), false
+	from, known, whole := fanout.Cursor(0), false, false // whole: bytes are entries in full
 	for l.left > 0 && *sends > 0 && *visits > 0 {
 		if l.visit >= len(l.members) {
 			l.visit = 0
@@ -252,13 +252,6 @@ func (s *shard) pass(l *roster, sends, visits *int) {
 			continue
 		}
 		*sends--
-		if e.flags&flagMetered != 0 {
-			s.advance(slot, e)
-			if l.gone {
-				return
-			}
-			continue
-		}
 		if e.cursor != from || !known {
 			var held bool
 			if bytes, held = v.Bytes(e.cursor, turnBytes); !held {
@@ -269,7 +262,23 @@ func (s *shard) pass(l *roster, sends, visits *int) {
 				continue
 			}
 			from, known = e.cursor, true
-			events = s.ordAt(l, from+fanout.Cursor(len(bytes))) - s.ordAt(l, from)
+			at := s.markAt(l, from)
+			events = s.ordAt(l, from+fanout.Cursor(len(bytes))) - at.Ord
+			whole = at.Held && at.Next == from && from+fanout.Cursor(len(bytes)) == head
+		}
+		var granted fanout.Taken
+		if e.flags&flagMetered != 0 {
+			paid := false
+			if whole {
+				granted, paid = s.prepay(slot, int(events))
+			}
+			if !paid {
+				s.advance(slot, e)
+				if l.gone {
+					return
+				}
+				continue
+			}
 		}
 		n, errno := send(e.fd, bytes)
 		s.stats.sends++
@@ -279,6 +288,9 @@ func (s *shard) pass(l *roster, sends, visits *int) {
 			s.stats.bytes += uint64(n)
 			s.stats.events += uint64(events)
 			continue
+		}
+		if granted.Events > 0 && n < len(bytes) {
+			s.giveBack(slot, e, granted, from, n)
 		}
 		if n == len(bytes) && errno == 0 {
 			s.move(slot, e, v, n)

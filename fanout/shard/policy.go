@@ -337,6 +337,22 @@ func (s *shard) grant(slot uint32, e *entry, b []byte) (may []byte, got fanout.T
 	return b[:to-e.cursor], got, got.Events > 0, true
 }
 
+// prepay takes n events of the client's meter, or none if there are fewer.
+func (s *shard) prepay(slot uint32, n int) (fanout.Taken, bool) {
+	if n == 0 {
+		return fanout.Taken{}, true
+	}
+	m := s.slab.meter(slot)
+	got := m.Take(n)
+	if got.Events == n {
+		return got, true
+	}
+	if got.Events > 0 {
+		m.Give(got, got.Events)
+	}
+	return fanout.Taken{}, false
+}
+
 // giveBack returns what was taken for log bytes from a cursor on, of which the kernel took n only. An event that has begun stays paid,
 // and so does everything if the log does not know any more.
 func (s *shard) giveBack(slot uint32, e *entry, got fanout.Taken, from fanout.Cursor, n int) {
