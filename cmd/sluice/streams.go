@@ -87,6 +87,9 @@ func (k *streamKeeper) round(ctx context.Context, specs []broker.StreamSpec) err
 	for _, spec := range []broker.BucketSpec{{Name: ownBucket}, access.Spec(access.TicketBucket)} {
 		if _, err := k.p.broker.Admin().EnsureBucket(ctx, spec); err != nil {
 			failed["bucket "+spec.Name] = err.Error()
+			if spec.Name == access.TicketBucket && errors.Is(err, broker.ErrStoreFull) {
+				continue // memory is given to streams already: there are no tickets, the rest works
+			}
 			errs = append(errs, err)
 		}
 	}

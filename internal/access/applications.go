@@ -22,7 +22,7 @@ func (s *Store) CreateApplication(ctx context.Context, w Write, a Application) (
 		if err := a.fits(d); err != nil {
 			return err
 		}
-		if d.count(appPrefix) >= mostApplications {
+		if d.count(appRecord) >= mostApplications {
 			return tooMany("applications")
 		}
 		return d.put(appKey(a.ID), a)

@@ -10,17 +10,18 @@ import (
 )
 
 // CreateDeny refuses, and cuts, what d names; ID and By are the store's. An address alone becomes a network of one. DenyExists if there
-// is one of the same kind and value.
+// is one of the same kind and value. Those that have ended are removed on this occasion.
 func (s *Store) CreateDeny(ctx context.Context, w Write, deny Deny) (*Deny, error) {
 	deny.ID, deny.By, deny.Rev = NewID(), w.By, 0
 	if err := deny.check(time.Time{}, s.now()); err != nil {
 		return nil, err
 	}
 	d, err := s.change(ctx, w, "deny created", func(d *draft) error {
-		if len(each(d.table, deny.same)) > 0 {
-			return taken(problem.DenyExists, "/value", "is denied already")
+		if err := deny.alone(d); err != nil {
+			return err
 		}
-		if d.count(denyPrefix) >= mostDenies {
+		d.removeEnded(mostEnded)
+		if d.count(denyRecord) >= mostDenies+len(d.writes) {
 			return tooMany("denies")
 		}
 		return d.put(denyIDKey(deny.ID), deny)
@@ -42,8 +43,8 @@ func (s *Store) UpdateDeny(ctx context.Context, w Write, deny Deny) (*Deny, erro
 		if err := deny.check(old.Until, d.now); err != nil {
 			return err
 		}
-		if len(each(d.table, deny.same)) > 0 {
-			return taken(problem.DenyExists, "/value", "is denied already")
+		if err := deny.alone(d); err != nil {
+			return err
 		}
 		return d.put(denyIDKey(deny.ID), deny)
 	})
@@ -68,8 +69,35 @@ func (s *Store) DeleteDeny(ctx context.Context, w Write, id string) error {
 
 func setDenyRev(d *Deny, rev uint64) { d.Rev = rev }
 
-// same tells whether another deny names what d does.
-func (d *Deny) same(o *Deny) bool { return o.ID != d.ID && o.Kind == d.Kind && o.Value == d.Value }
+// alone checks that no other deny names what this one does; one that has ended is removed.
+func (d *Deny) alone(to *draft) error {
+	for _, o := range each(to.table, func(o *Deny) bool { return o.ID != d.ID && o.Kind == d.Kind && o.Value == d.Value }) {
+		if !o.ended(to.now) {
+			return taken(problem.DenyExists, "/value", "is denied already")
+		}
+		to.remove(denyIDKey(o.ID))
+	}
+	return nil
+}
+
+func (d *Deny) ended(now time.Time) bool { return !d.Until.IsZero() && !now.Before(d.Until) }
+
+// mostEnded is how many denies that have ended are removed at once.
+const mostEnded = 50
+
+// removeEnded removes denies that have ended, so that nobody has to: at most some.
+func (d *draft) removeEnded(most int) {
+	removed := map[string]bool{}
+	for _, w := range d.writes {
+		removed[w.Key] = true
+	}
+	for _, o := range each(d.table, func(o *Deny) bool { return o.ended(d.now) && !removed[denyIDKey(o.ID)] }) {
+		if most--; most < 0 {
+			return
+		}
+		d.remove(denyIDKey(o.ID))
+	}
+}
 
 func (d *Deny) check(wasUntil, now time.Time) error {
 	var c checker

@@ -78,9 +78,9 @@ func (s *Store) all(f *follow, b broker.Bucket, newest uint64, all []broker.Entr
 	}
 	first := f.bucket == nil
 	f.bucket, f.missing, f.suspect, f.why = b, 0, "", ""
-	changed := f.table.take(all, s.refuse)
-	if f.table.drop(all, newest) || changed || first {
-		s.rebuild()
+	changed := f.table.take(all, s.refuse) | f.table.drop(all, newest)
+	if changed != 0 || first {
+		s.rebuild(changed)
 	}
 	return nil
 }
@@ -102,13 +102,14 @@ func (s *Store) doubt(f *follow, what string) error {
 func (s *Store) take(f *follow, entries []broker.Entry) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if f.table.take(entries, s.refuse) {
-		s.rebuild()
+	if changed := f.table.take(entries, s.refuse); changed != 0 {
+		s.rebuild(changed)
 	}
 }
 
-// rebuild shows what is known once both buckets were read; mu is held.
-func (s *Store) rebuild() {
+// rebuild shows what has changed once both buckets were read; mu is held.
+func (s *Store) rebuild(changed kindSet) {
+	s.changed |= changed
 	if s.loaded() || s.Snapshot().Revision() > 0 {
 		s.show()
 	}
@@ -118,7 +119,8 @@ func (s *Store) rebuild() {
 
 // show shows what is known; mu is held.
 func (s *Store) show() {
-	s.board.show(snapshotOf(s.access.table, s.revoke.table, s.now()))
+	s.board.show(snapshotOf(s.Snapshot(), s.access.table, s.revoke.table, s.changed, s.now()))
+	s.changed = 0
 	s.once.Do(func() { close(s.ready) })
 }
 

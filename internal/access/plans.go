@@ -17,7 +17,7 @@ func (s *Store) CreatePlan(ctx context.Context, w Write, p Plan) (*Plan, error) 
 		if find[Plan](d.table, planKey(p.Name)) != nil {
 			return taken(problem.PlanExists, "/name", "is taken")
 		}
-		if d.count(planPrefix) >= mostPlans {
+		if d.count(planRecord) >= mostPlans {
 			return tooMany("plans")
 		}
 		return d.put(planKey(p.Name), p)

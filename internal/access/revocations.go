@@ -67,7 +67,7 @@ func (s *Store) changeRevoked(ctx context.Context, w Write, key string, f func(o
 		}
 		var old *Revocation
 		if last.Revision > 0 && !last.Deleted {
-			record, err := decodeRevoke(last)
+			record, err := decode(revokeRecord, last)
 			if err != nil {
 				return 0, &problem.Error{Kind: problem.Conflict, Detail: "The stored revocation cannot be read.", Err: err}
 			}
@@ -109,7 +109,7 @@ func (s *Store) changeRevoked(ctx context.Context, w Write, key string, f func(o
 func (s *Store) revocations() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return len(s.revoke.table.records)
+	return s.revoke.table.count(revokeRecord)
 }
 
 func (r *Revocation) check(now time.Time) error {

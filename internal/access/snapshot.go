@@ -52,31 +52,63 @@ type revokeKey struct {
 
 // NewSnapshot indexes r; rev is the broker's newest revision in it. It takes r over.
 func NewSnapshot(rev uint64, r Records) *Snapshot {
-	s := &Snapshot{rev: rev, all: r, plans: map[string]*Plan{}, apps: map[string]*Application{}, owners: map[ClientRef]*Application{},
-		grants: map[grantKey]*Grant{}, byID: map[string]*Grant{}, keys: map[string]*Key{}, denied: map[denyKey]*Deny{}, revs: map[revokeKey]*Revocation{}}
-	for _, p := range r.Plans {
+	s := &Snapshot{}
+	s.setPlans(r.Plans)
+	s.setApplications(r.Applications)
+	s.setGrants(r.Grants)
+	s.setKeys(r.Keys)
+	s.setDenies(r.Denies)
+	s.setRevocations(r.Revocations)
+	s.rev = rev
+	return s
+}
+
+// What follows is for the making of a Snapshot that nobody has seen yet: each replaces one kind.
+
+func (s *Snapshot) setPlans(list []*Plan) {
+	s.all.Plans, s.plans = list, make(map[string]*Plan, len(list))
+	for _, p := range list {
 		s.plans[p.Name] = p
 	}
-	for _, a := range r.Applications {
+}
+
+func (s *Snapshot) setApplications(list []*Application) {
+	s.all.Applications, s.apps, s.owners = list, make(map[string]*Application, len(list)), map[ClientRef]*Application{}
+	for _, a := range list {
 		s.apps[a.ID] = a
 		for _, c := range a.Clients {
 			s.owners[c] = a
 		}
 	}
-	for _, g := range r.Grants {
+}
+
+func (s *Snapshot) setGrants(list []*Grant) {
+	s.all.Grants, s.grants, s.byID = list, make(map[grantKey]*Grant, len(list)), make(map[string]*Grant, len(list))
+	for _, g := range list {
 		s.grants[grantKey{g.Application, g.API, g.Version}] = g
 		s.byID[g.ID] = g
 	}
-	for _, k := range r.Keys {
+}
+
+func (s *Snapshot) setKeys(list []*Key) {
+	s.all.Keys, s.keys = list, make(map[string]*Key, len(list))
+	for _, k := range list {
 		s.keys[k.ID] = k
 	}
-	for _, d := range r.Denies {
+}
+
+func (s *Snapshot) setDenies(list []*Deny) {
+	s.all.Denies, s.denied, s.nets = list, map[denyKey]*Deny{}, nil
+	for _, d := range list {
 		s.addDeny(d)
 	}
-	for _, v := range r.Revocations {
+}
+
+func (s *Snapshot) setRevocations(list []*Revocation) {
+	s.all.Revocations, s.revs = list, make(map[revokeKey]*Revocation, len(list))
+	for _, v := range list {
 		s.revs[revokeKey{v.Kind, v.Value}] = v
 	}
-	return s
 }
 
 func (s *Snapshot) addDeny(d *Deny) {

@@ -86,6 +86,7 @@ type Store struct {
 	mu      sync.Mutex // guards what follows
 	access  follow
 	revoke  follow
+	changed kindSet       // since what is shown
 	moved   chan struct{} // closed and made anew whenever a table has changed
 	resyncs uint64
 }
@@ -104,8 +105,8 @@ type follow struct {
 
 // New returns a Store that knows what an earlier life of the node left in opt.Dir and shows nothing yet. It starts nothing: see Run.
 func New(opt Options) *Store {
-	s := &Store{opt: opt, log: opt.Logger, now: opt.Now, ready: make(chan struct{}), writing: make(chan struct{}, 1), moved: make(chan struct{}),
-		access: follow{name: Bucket, table: newTable(decodeAccess)}, revoke: follow{name: RevokeBucket, table: newTable(decodeRevoke)}}
+	s := &Store{opt: opt, log: opt.Logger, now: opt.Now, ready: make(chan struct{}), writing: make(chan struct{}, 1), moved: make(chan struct{}), changed: allKinds,
+		access: follow{name: Bucket, table: newTable(accessKind)}, revoke: follow{name: RevokeBucket, table: newTable(revokeKind)}}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
 	}

@@ -44,57 +44,107 @@ func revokeRecordKey(kind RevokeKind, value string) string {
 // table is what this node knows of one bucket: the last entry of each key, delete markers too, and the records read out of them. Records
 // are immutable.
 type table struct {
-	decode  func(e broker.Entry) (any, error) // nil without an error: no record
-	rev     uint64                            // of the newest entry
+	kind    func(key string) kind
+	rev     uint64 // of the newest entry
 	entries map[string]broker.Entry
-	records map[string]any // by key
+	records [kinds]map[string]any // by key
 	refused map[string]bool
 }
 
-func newTable(decode func(e broker.Entry) (any, error)) *table {
-	return &table{decode: decode, entries: map[string]broker.Entry{}, records: map[string]any{}, refused: map[string]bool{}}
+// kind is what a key's record is.
+type kind uint8
+
+const (
+	noRecord kind = iota // what is not shown: the gate, and what later releases keep
+	planRecord
+	appRecord
+	grantRecord
+	keyRecord
+	denyRecord
+	revokeRecord
+	kinds
+)
+
+// kindSet is a set of kinds.
+type kindSet uint16
+
+const allKinds kindSet = 1<<kinds - 1
+
+func setOf(k kind) kindSet        { return 1 << k }
+func (s kindSet) has(k kind) bool { return s&setOf(k) != 0 }
+
+var accessKinds = map[string]kind{planPrefix: planRecord, appPrefix: appRecord, grantPrefix: grantRecord, keyPrefix: keyRecord, denyPrefix: denyRecord}
+
+// accessKind is the kind of a key in bucket access, revokeKind that of one in bucket revoke.
+func accessKind(key string) kind { return accessKinds[key[:strings.IndexByte(key, '.')+1]] }
+func revokeKind(string) kind     { return revokeRecord }
+
+func newTable(kind func(key string) kind) *table {
+	t := &table{kind: kind, entries: map[string]broker.Entry{}, refused: map[string]bool{}}
+	for k := range t.records {
+		t.records[k] = map[string]any{}
+	}
+	return t
 }
 
 // at is the revision of a key, of its delete marker too; 0 = there never was any.
 func (t *table) at(key string) uint64 { return t.entries[key].Revision }
 
-// take adds the entries that are newer than what is known, and tells whether any was. A record that cannot be read leaves the one before,
-// and bad is told.
-func (t *table) take(entries []broker.Entry, bad func(key string, err error)) (changed bool) {
+// take adds the entries that are newer than what is known, and tells of which kinds there were any. A record that cannot be read leaves
+// the one before, and bad is told.
+func (t *table) take(entries []broker.Entry, bad func(key string, err error)) (changed kindSet) {
 	for _, e := range entries {
 		if e.Revision <= t.at(e.Key) {
 			continue
 		}
-		changed = true
 		t.entries[e.Key] = e
 		t.rev = max(t.rev, e.Revision)
 		delete(t.refused, e.Key)
+		k := t.kind(e.Key)
+		changed |= setOf(k)
 		if e.Deleted {
-			delete(t.records, e.Key)
+			changed |= t.forget(k, e.Key)
 			continue
 		}
-		record, err := t.decode(e)
+		record, err := decode(k, e)
 		if err != nil {
 			t.refused[e.Key] = true
 			bad(e.Key, err)
 			continue
 		}
+		if k == appRecord && t.records[k][e.Key] == nil {
+			changed |= ofApplications
+		}
 		if record != nil {
-			t.records[e.Key] = record
+			t.records[k][e.Key] = record
 		}
 	}
 	return changed
+}
+
+// ofApplications are the kinds that are shown only while their application is there.
+const ofApplications kindSet = 1<<grantRecord | 1<<keyRecord
+
+// forget removes a record and tells what that changes.
+func (t *table) forget(k kind, key string) kindSet {
+	delete(t.records[k], key)
+	if k == appRecord {
+		return setOf(k) | ofApplications
+	}
+	return setOf(k)
 }
 
 // lacks says what is known and not among all entries that the bucket held when its newest revision was newest, although nobody deleted it
 // and it is not too old to be there: the bucket was wiped, or made anew. "" = nothing.
 func (t *table) lacks(all []broker.Entry, newest uint64, now time.Time) string {
 	there := keysOf(all)
-	for key, record := range t.records {
-		r, ages := record.(*Revocation)
-		old := ages && now.After(r.Until.Add(-ageSlack))
-		if !there[key] && !old && t.at(key) <= newest {
-			return key
+	for _, records := range t.records {
+		for key, record := range records {
+			r, ages := record.(*Revocation)
+			old := ages && now.After(r.Until.Add(-ageSlack))
+			if !there[key] && !old && t.at(key) <= newest {
+				return key
+			}
 		}
 	}
 	return ""
@@ -103,15 +153,15 @@ func (t *table) lacks(all []broker.Entry, newest uint64, now time.Time) string {
 // ageSlack is how much sooner than it says a revocation may be gone: clocks differ.
 const ageSlack = time.Hour
 
-// drop forgets what is not among all entries that the bucket held when its newest revision was newest, and tells whether there was any.
-func (t *table) drop(all []broker.Entry, newest uint64) (changed bool) {
+// drop forgets what is not among all entries that the bucket held when its newest revision was newest, and tells of which kinds
+// there was any.
+func (t *table) drop(all []broker.Entry, newest uint64) (changed kindSet) {
 	there := keysOf(all)
 	for key, e := range t.entries {
 		if !there[key] && e.Revision <= newest {
 			delete(t.entries, key)
-			delete(t.records, key)
 			delete(t.refused, key)
-			changed = true
+			changed |= t.forget(t.kind(key), key)
 		}
 	}
 	return changed
@@ -129,55 +179,63 @@ func keysOf(entries []broker.Entry) map[string]bool {
 func (t *table) all() []broker.Entry { return slices.Collect(maps.Values(t.entries)) }
 
 // count is how many records there are of a kind.
-func (t *table) count(prefix string) (n int) {
-	for key := range t.records {
-		if strings.HasPrefix(key, prefix) {
-			n++
-		}
-	}
-	return n
-}
+func (t *table) count(k kind) int { return len(t.records[k]) }
 
 // find returns the record of a key, nil if there is none.
 func find[T any](t *table, key string) *T {
-	r, _ := t.records[key].(*T)
+	r, _ := t.records[t.kind(key)][key].(*T)
 	return r
 }
 
 // each returns the records of a type for which ok is true.
 func each[T any](t *table, ok func(*T) bool) (out []*T) {
-	for _, r := range t.records {
-		if r, is := r.(*T); is && ok(r) {
+	for _, r := range t.records[kindOf((*T)(nil))] {
+		if r := r.(*T); ok(r) {
 			out = append(out, r)
 		}
 	}
 	return out
 }
 
-// decodeAccess reads an entry of bucket access.
-func decodeAccess(e broker.Entry) (any, error) {
-	kind, _, _ := strings.Cut(e.Key, ".")
-	switch kind + "." {
-	case planPrefix:
+// kindOf is the kind of a record's type.
+func kindOf(record any) kind {
+	switch record.(type) {
+	case *Plan:
+		return planRecord
+	case *Application:
+		return appRecord
+	case *Grant:
+		return grantRecord
+	case *Key:
+		return keyRecord
+	case *Deny:
+		return denyRecord
+	case *Revocation:
+		return revokeRecord
+	}
+	return noRecord
+}
+
+// decode reads the record of an entry; nil if it is of no kind.
+func decode(k kind, e broker.Entry) (any, error) {
+	switch k {
+	case planRecord:
 		return read(e, func(p *Plan) bool { p.Rev = e.Revision; return planKey(p.Name) == e.Key })
-	case appPrefix:
+	case appRecord:
 		return read(e, func(a *Application) bool { a.Rev = e.Revision; return appKey(a.ID) == e.Key })
-	case grantPrefix:
+	case grantRecord:
 		return read(e, func(g *Grant) bool {
 			g.Rev = e.Revision
 			return subKey(g.Application, g.API, g.Version) == e.Key && isID(g.ID)
 		})
-	case keyPrefix:
+	case keyRecord:
 		return read(e, func(k *Key) bool { k.Rev = e.Revision; return keyKey(k.ID) == e.Key && k.Hash != "" })
-	case denyPrefix:
+	case denyRecord:
 		return read(e, func(d *Deny) bool { d.Rev = e.Revision; return denyIDKey(d.ID) == e.Key })
+	case revokeRecord:
+		return read(e, func(r *Revocation) bool { r.Rev = e.Revision; return revokeRecordKey(r.Kind, r.Value) == e.Key })
 	}
-	return nil, nil // gate, seeded, and what later releases keep
-}
-
-// decodeRevoke reads an entry of bucket revoke.
-func decodeRevoke(e broker.Entry) (any, error) {
-	return read(e, func(r *Revocation) bool { r.Rev = e.Revision; return revokeRecordKey(r.Kind, r.Value) == e.Key })
+	return nil, nil
 }
 
 // read reads a record and asks whether it is that of its key.
@@ -192,31 +250,29 @@ func read[T any](e broker.Entry, fits func(*T) bool) (any, error) {
 	return r, nil
 }
 
-// snapshotOf shows two tables as one. What belongs to an application that is gone is absent, so are revocations that have ended.
-func snapshotOf(access, revoke *table, now time.Time) *Snapshot {
-	var r Records
-	for _, record := range access.records {
-		switch x := record.(type) {
-		case *Plan:
-			r.Plans = append(r.Plans, x)
-		case *Application:
-			r.Applications = append(r.Applications, x)
-		case *Grant:
-			if find[Application](access, appKey(x.Application)) != nil {
-				r.Grants = append(r.Grants, x)
-			}
-		case *Key:
-			if find[Application](access, appKey(x.Application)) != nil {
-				r.Keys = append(r.Keys, x)
-			}
-		case *Deny:
-			r.Denies = append(r.Denies, x)
-		}
+// snapshotOf shows two tables as one: what changed since old, the rest shared with it. What belongs to an application that is gone is
+// absent, so are revocations that have ended.
+func snapshotOf(old *Snapshot, access, revoke *table, changed kindSet, now time.Time) *Snapshot {
+	s := *old
+	s.rev = max(1, access.rev, revoke.rev)
+	has := func(app string) bool { return find[Application](access, appKey(app)) != nil }
+	if changed.has(planRecord) {
+		s.setPlans(each(access, func(*Plan) bool { return true }))
 	}
-	for _, record := range revoke.records {
-		if x := record.(*Revocation); now.Before(x.Until) {
-			r.Revocations = append(r.Revocations, x)
-		}
+	if changed.has(appRecord) {
+		s.setApplications(each(access, func(*Application) bool { return true }))
 	}
-	return NewSnapshot(max(1, access.rev, revoke.rev), r)
+	if changed.has(grantRecord) {
+		s.setGrants(each(access, func(g *Grant) bool { return has(g.Application) }))
+	}
+	if changed.has(keyRecord) {
+		s.setKeys(each(access, func(k *Key) bool { return has(k.Application) }))
+	}
+	if changed.has(denyRecord) {
+		s.setDenies(each(access, func(*Deny) bool { return true }))
+	}
+	if changed.has(revokeRecord) {
+		s.setRevocations(each(revoke, func(r *Revocation) bool { return now.Before(r.Until) }))
+	}
+	return &s
 }

@@ -32,13 +32,13 @@ var roles = []rights{
 			"dem.open", "dem.list", "feeds.n1", "sub hb.ing.*", "$JS.API.INFO", "$JS.API.STREAM.INFO.EV_market_v1", "$JS.API.DIRECT.GET.EV_market_v1",
 			"$JS.API.STREAM.INFO.KV_api", "$JS.API.DIRECT.GET.KV_api.$KV.api.x", "$JS.API.CONSUMER.CREATE.KV_api.c.$KV.api.>",
 			"$JS.API.CONSUMER.DELETE.KV_api.c", "$JS.FC.KV_api.x",
-			"$JS.API.STREAM.INFO.KV_access", "$JS.API.CONSUMER.CREATE.KV_access.c.$KV.access.>", "$JS.API.CONSUMER.DELETE.KV_access.c",
+			"$JS.API.DIRECT.GET.KV_access.$KV.access.jwks", "$JS.API.STREAM.INFO.KV_access", "$JS.API.CONSUMER.CREATE.KV_access.c.$KV.access.>", "$JS.API.CONSUMER.DELETE.KV_access.c",
 			"$JS.API.STREAM.INFO.KV_revoke", "$JS.API.CONSUMER.CREATE.KV_revoke.c.$KV.revoke.>", "$JS.API.CONSUMER.DELETE.KV_revoke.c",
 			"$KV.ticket.1", "$JS.API.STREAM.MSG.GET.KV_ticket", "rpc.oauth.token", "sub ctl.rev",
 			"sub live.market_v1.>", "sub live.market_v1.ticks", "sub bcn.market_v1.ticks", "sub _INBOX_edge.x.>",
 		},
 		forbidden: []string{
-			"ctl.rev", "rpc.x", "$KV.access.key.1", "$KV.access.plan.AsyncGold", "$KV.revoke.jti.1", "$JS.API.STREAM.MSG.GET.KV_access",
+			"ctl.rev", "ctl.oauth", "sub ctl.oauth", "rpc.x", "$JS.API.DIRECT.GET.KV_access.$KV.access.key.1", "$KV.access.key.1", "$KV.access.plan.AsyncGold", "$KV.revoke.jti.1", "$JS.API.STREAM.MSG.GET.KV_access",
 			"$JS.API.STREAM.MSG.GET.KV_user", "$JS.API.CONSUMER.CREATE.KV_ticket.c.$KV.ticket.>", "$JS.API.STREAM.PURGE.KV_revoke",
 			"$JS.API.STREAM.DELETE.KV_access", "$JS.API.STREAM.UPDATE.KV_revoke", "sub rpc.oauth.>", "sub rpc.oauth.token",
 			"ev.market_v1.ticks", "ev.x", "bcn.market_v1.ticks", "hb.ing.n1", "hand.n1", "$KV.own.market_v1.ticks", "$KV.api.api.market.1",
@@ -66,7 +66,7 @@ var roles = []rights{
 			"feeds.n1", "sub hb.ing.*", "sub dem.>", "sub dem.open", "sub dem.list", "sub hand.n1", "sub feeds.n1", "sub _INBOX_ing.x.>",
 		},
 		forbidden: []string{
-			"ctl.rev", "rpc.oauth.token", "$KV.access.key.1", "$KV.revoke.jti.1", "$KV.ticket.1", "sub rpc.oauth.>",
+			"ctl.rev", "ctl.oauth", "sub ctl.oauth", "rpc.oauth.token", "$KV.access.key.1", "$KV.revoke.jti.1", "$KV.ticket.1", "sub rpc.oauth.>",
 			"$JS.API.STREAM.INFO.KV_access", "$JS.API.STREAM.INFO.KV_revoke", "$JS.API.STREAM.INFO.KV_ticket", "$JS.API.STREAM.INFO.KV_user",
 			"$JS.API.CONSUMER.CREATE.KV_revoke.c.$KV.revoke.>", "$JS.API.CONSUMER.CREATE.KV_ticket.c.$KV.ticket.>",
 			"dem.open", "dem.list", "$KV.api.api.market.1", "$KV.user.user.admin", "hb.edge.n1", "hb.x", "feeds", "feeds.a.b",
@@ -92,7 +92,7 @@ var roles = []rights{
 			"$JS.API.INFO", "$JS.API.STREAM.CREATE.EV_x", "$JS.API.STREAM.UPDATE.EV_x", "$JS.API.STREAM.INFO.EV_x",
 			"$JS.API.STREAM.PURGE.EV_x", "$JS.API.STREAM.DELETE.EV_x", "$JS.API.STREAM.LEADER.STEPDOWN.EV_market_v1", "$KV.api.api.market.1",
 			"$KV.user.user.admin", "feeds.n1", "sub hb.ing.*", "sub $JS.EVENT.ADVISORY.>", "sub _INBOX_ctl.x.>",
-			"$KV.access.key.1", "$KV.revoke.jti.1", "$KV.ticket.1", "ctl.rev", "sub ctl.rev", "sub rpc.oauth.>", "sub rpc.oauth.token",
+			"$KV.access.key.1", "$KV.revoke.jti.1", "$KV.ticket.1", "ctl.rev", "ctl.oauth", "sub ctl.rev", "sub ctl.oauth", "sub rpc.oauth.>", "sub rpc.oauth.token",
 		},
 		forbidden: []string{
 			"rpc.oauth.token",
@@ -108,7 +108,7 @@ var roles = []rights{
 			"$JS.API.STREAM.CREATE.EV_x", "$JS.API.STREAM.DELETE.EV_x", "$KV.api.api.market.1", "$KV.user.user.admin", "$KV.own.market_v1.ticks",
 			"ev.market_v1.ticks", "bcn.market_v1.ticks", "hb.ing.n1", "hand.n1", "$JS.API.STREAM.MSG.GET.EV_market_v1",
 			"feeds.n1", "sub dem.>", "sub hb.ing.*", "sub hand.n1", "sub feeds.n1", "sub _INBOX_ctl.x.>",
-			"$KV.access.key.1", "$KV.revoke.jti.1", "$KV.ticket.1", "ctl.rev", "sub ctl.rev", "sub rpc.oauth.>",
+			"$KV.access.key.1", "$KV.revoke.jti.1", "$KV.ticket.1", "ctl.rev", "ctl.oauth", "sub ctl.rev", "sub ctl.oauth", "sub rpc.oauth.>",
 		},
 		forbidden: []string{
 			"rpc.oauth.token",

@@ -41,7 +41,12 @@ func TestRolesApart(t *testing.T) {
 		g.Start()
 		waitReady(t, g, 200, "[+]broker ok")
 	}
-	for _, stream := range []string{"EV_" + api, "KV_own"} {
+	// What an edge knows of who may read it watches itself, and it hears control say that nothing is missing.
+	waitReady(t, control, 200, "[+]access ok")
+	waitReady(t, edge, 200, "[+]access ok")
+	waitMetric(t, edge, `sluice_access_records{kind="plan"} 4`)
+	waitMetric(t, edge, "sluice_access_age_seconds ")
+	for _, stream := range []string{"EV_" + api, "KV_own", "KV_access", "KV_revoke", "KV_ticket"} {
 		answer, err := s.Ask(t.Context(), "$JS.API.STREAM.INFO."+stream, "")
 		var info struct {
 			Config struct {
