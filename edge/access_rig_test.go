@@ -234,7 +234,9 @@ func (r *rig) open(transport, target string, lines ...string) *answer {
 		}
 		return r.rawOn(c, "GET "+target+" HTTP/1.1\r\nHost: localhost\r\n"+headerLines(lines)+"\r\n")
 	}
-	req, err := http.NewRequest(http.MethodGet, "https://"+r.tlsAddr+target, nil)
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	r.t.Cleanup(cancel)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "https://"+r.tlsAddr+target, nil)
 	if err != nil {
 		r.t.Fatal(err)
 	}

@@ -3,6 +3,7 @@ package edge
 import (
 	"net/http"
 	"slices"
+	"strings"
 
 	"sluice/config/catalog"
 )
@@ -60,11 +61,23 @@ func setCORS(h http.Header, api *catalog.API, origin string) {
 	h.Set("Access-Control-Expose-Headers", corsExposed)
 }
 
+// allowedHeaders are what a page may send: the headers that streams know, and those in which the
+// API takes its credentials.
+func allowedHeaders(api *catalog.API) string {
+	list := corsHeaders
+	for _, own := range []string{api.Spec.Auth.Header, api.Spec.Auth.APIKeyHeader} {
+		if own != "" && !strings.EqualFold(own, "Authorization") && !strings.EqualFold(own, "ApiKey") {
+			list += ", " + own
+		}
+	}
+	return list
+}
+
 // setPreflight sets the answer to a preflight of an allowed origin.
 func setPreflight(h http.Header, api *catalog.API, origin string) {
 	setCORS(h, api, origin)
 	h.Del("Access-Control-Expose-Headers")
 	h.Set("Access-Control-Allow-Methods", http.MethodGet)
-	h.Set("Access-Control-Allow-Headers", corsHeaders)
+	h.Set("Access-Control-Allow-Headers", allowedHeaders(api))
 	h.Set("Access-Control-Max-Age", corsMaxAge)
 }

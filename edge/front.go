@@ -14,6 +14,7 @@ import (
 	"sluice/config/catalog"
 	"sluice/fanout"
 	"sluice/internal/access"
+	"sluice/internal/access/token"
 	"sluice/internal/problem"
 	"sluice/internal/trace"
 )
@@ -31,6 +32,7 @@ type request struct {
 	accepts      bool // an event stream may be the answer
 	sse          bool // text/event-stream was spelled out
 	errorsStatus bool
+	allow        string // methods, for 405; "" = those of streams
 
 	snap     *catalog.Snapshot
 	api      *catalog.API // nil until known
@@ -137,6 +139,9 @@ func (s *Server) answer(w http.ResponseWriter, q *request) error {
 	}
 	if !hostAllowed(r.Host, s.cfg.Edge.Hosts) {
 		return refuse(problem.Misdirected, "This host name is not served here.")
+	}
+	if verb, method, ok := token.VerbOf(q.path); ok && s.bus != nil {
+		return s.relay(w, q, verb, method)
 	}
 	switch r.Method {
 	case http.MethodGet, http.MethodHead, http.MethodOptions:

@@ -450,3 +450,15 @@ func TestMayTryForgets(t *testing.T) {
 		t.Error("not listened to after two minutes and two seconds")
 	}
 }
+
+// A preflight allows the headers in which the API takes credentials.
+func TestPreflightAllowsOwnHeaders(t *testing.T) {
+	p := newPeople()
+	r := newRig(t, withAccess(t, p, nil), func(s *setup) {
+		s.apis = strings.Replace(s.apis, "  auth: {schemes: [jwt, apiKey], header: X-Auth,", "  cors: {origins: ['https://a.example.com']}\n  auth: {schemes: [jwt, apiKey], header: X-Auth,", 1)
+	})
+	a := r.raw("OPTIONS /own/1/t HTTP/1.1\r\nHost: localhost\r\nOrigin: https://a.example.com\r\nAccess-Control-Request-Method: GET\r\n\r\n")
+	if got := a.Header.Get("Access-Control-Allow-Headers"); a.StatusCode != 204 || got != corsHeaders+", X-Auth, X-Our-Key" {
+		t.Errorf("%d, %q", a.StatusCode, got)
+	}
+}

@@ -1,6 +1,7 @@
 package edge
 
 import (
+	"cmp"
 	"log/slog"
 	"math/rand/v2"
 	"net/http"
@@ -79,7 +80,7 @@ func (s *Server) answerRefusal(w http.ResponseWriter, q *request, err error) {
 	h.Set("Cache-Control", "no-store")
 	switch p.Kind {
 	case problem.MethodNotAllowed:
-		h.Set("Allow", allowed)
+		h.Set("Allow", cmp.Or(q.allow, allowed))
 	case problem.MissingToken, problem.TokenInQuery:
 		h.Set("WWW-Authenticate", `Bearer realm="sluice"`)
 	case problem.InvalidToken, problem.ExpiredToken, problem.InvalidTicket:

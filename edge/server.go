@@ -80,6 +80,8 @@ type Deps struct {
 	// Access and Verifier say who may read; without them only topics without security are served.
 	Access   AccessStore
 	Verifier Verifier
+	// Bus asks control for tokens and tickets; nil = none are given here.
+	Bus broker.Bus
 	// Link is the state of the broker's connection, for gateway.stale; nil = not known.
 	Link   func() broker.Link
 	Logger *slog.Logger
@@ -110,6 +112,8 @@ type Server struct {
 	adopter  Adopter
 	access   AccessStore // nil = nobody is known
 	verifier Verifier
+	bus      broker.Bus    // nil = no tokens and tickets are given
+	relays   chan struct{} // one place per request that waits for control
 	link     func() broker.Link
 	log      *slog.Logger
 	now      func() time.Time
@@ -158,7 +162,7 @@ func New(cfg Config, d Deps) (*Server, error) {
 		d.Access = nil
 	}
 	s := &Server{
-		cfg: cfg, catalog: d.Catalog, hub: d.Hub, portable: d.Portable, adopter: d.Adopter, access: d.Access, verifier: d.Verifier, link: d.Link,
+		cfg: cfg, catalog: d.Catalog, hub: d.Hub, portable: d.Portable, adopter: d.Adopter, access: d.Access, verifier: d.Verifier, bus: d.Bus, relays: make(chan struct{}, mostRelays), link: d.Link,
 		log: d.Logger, now: d.Clock, tracer: d.Tracer,
 		admit: newAdmission(cfg.Edge, d.Clock), metas: newMetaTable(), lines: newLines(d.Clock),
 		metrics: newMetrics(d.Registerer), memory: memoryWatch{sample: sampleMemory, every: memoryLook},

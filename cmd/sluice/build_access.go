@@ -24,6 +24,10 @@ func (p *process) buildAccess(ctx context.Context) error {
 	if !control && !p.cfg.Has(config.RoleEdge) {
 		return nil
 	}
+	pepper, err := secretOf(p.cfg.Auth.PepperFile)
+	if err != nil {
+		return err
+	}
 	p.access = access.New(access.Options{
 		Open: func(ctx context.Context, name string) (broker.Bucket, error) {
 			if control {
@@ -31,7 +35,7 @@ func (p *process) buildAccess(ctx context.Context) error {
 			}
 			return p.broker.Bucket(name), nil
 		},
-		Bus: p.broker.Bus(), Writes: control, Dir: filepath.Join(p.cfg.Data, "access"), Logger: p.log,
+		Bus: p.broker.Bus(), Writes: control, Dir: filepath.Join(p.cfg.Data, "access"), Pepper: pepper, Logger: p.log,
 	})
 	p.reg.MustRegister(accessMetrics{p.access})
 	p.health.Ready("access", p.accessHealth)

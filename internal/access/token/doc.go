@@ -4,7 +4,7 @@
 // Read token.go (Verifier, the one door), then one file per kind: jwt.go (walk.go reads the JSON, jwks.go has the issuers' keys, cache.go
 // what was verified), key.go, ticket.go. issuer.go signs, oauth.go answers /oauth2/….
 //
-// Goroutines: Verifier.Run owns one per issuer, which fetches its keys; Issuer.Run owns none but the broker's.
+// Goroutines: Verifier.Run owns one per issuer, which fetches its keys; Issuer.Run one per request that it answers, at most 64.
 //
 // Invariants: 15 (every kind ends in one Principal and walks the same ladder), 19 (every set, cache and body has a bound).
 //

@@ -60,8 +60,8 @@ type IssuerConfig struct {
 	Tickets  *Tickets
 	// Revoke stores the revocation of a token.
 	Revoke func(ctx context.Context, r access.Revocation) error
-	// MayRead says why p may not read what b names, from ip and origin; nil if it may.
-	MayRead func(p *access.Principal, b access.Bound, from Sender) error
+	// MayRead says why p may not read what b names with a ticket or cookie, from where it asks; nil if it may.
+	MayRead func(p *access.Principal, b access.Bound, from Sender, kind access.Kind) error
 	// Scopes are those that an application may have in its tokens.
 	Scopes func(app string) []string
 	Logger *slog.Logger     // nil = none
@@ -157,7 +157,7 @@ func (i *Issuer) Run(ctx context.Context) error {
 		i.note("oauth.keys", i.list(ctx))
 		wait := tick.C
 		var soon *time.Timer
-		if !listening || !i.ready() {
+		if ok, _ := i.Ready(); !ok || !listening {
 			soon = time.NewTimer(time.Second)
 			wait = soon.C
 		}
@@ -177,13 +177,6 @@ func (i *Issuer) note(what string, err error) {
 	default:
 		i.log.Debug(what, "error", err)
 	}
-}
-
-// ready tells whether tokens can be made.
-func (i *Issuer) ready() bool {
-	i.mu.Lock()
-	defer i.mu.Unlock()
-	return len(i.listed) > 0 && !i.conflict
 }
 
 // Ready tells whether tokens can be made, and why not.

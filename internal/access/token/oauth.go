@@ -149,6 +149,9 @@ func (i *Issuer) serve(ctx context.Context, verb Verb, body []byte) Answer {
 	case VerbTicket, VerbCookie:
 		return problemOr(i.sell(ctx, verb, ask))
 	case VerbKeys:
+		if ok, _ := i.Ready(); !ok {
+			return Answer{Problem: problem.ControlUnavailable}
+		}
 		a := answerJSON(http.StatusOK, i.keySet())
 		a.Header["Cache-Control"] = "public, max-age=300"
 		return a
@@ -290,9 +293,12 @@ func (i *Issuer) revoke(ctx context.Context, ask Ask) Answer {
 	return done
 }
 
-// metadata is RFC 8414's document. Its addresses are those the client used.
+// metadata is RFC 8414's document. Its addresses are the issuer's, if its name is a URL, else those the client used.
 func (i *Issuer) metadata(ask Ask) Answer {
 	base := ask.From.Base
+	if strings.HasPrefix(i.cfg.Name, "https://") || strings.HasPrefix(i.cfg.Name, "http://") {
+		base = strings.TrimSuffix(i.cfg.Name, "/")
+	}
 	a := answerJSON(http.StatusOK, map[string]any{
 		"issuer": i.cfg.Name, "token_endpoint": base + "/oauth2/token", "revocation_endpoint": base + "/oauth2/revoke",
 		"jwks_uri": base + "/.well-known/jwks.json", "grant_types_supported": []string{"client_credentials"},
@@ -338,7 +344,7 @@ func (i *Issuer) sell(ctx context.Context, verb Verb, ask Ask) (Answer, error) {
 	if err != nil {
 		return Answer{}, err
 	}
-	if err := i.cfg.MayRead(p, b, ask.From); err != nil {
+	if err := i.cfg.MayRead(p, b, ask.From, map[Verb]access.Kind{VerbTicket: access.Ticket, VerbCookie: access.Cookie}[verb]); err != nil {
 		return Answer{}, err
 	}
 	if verb == VerbTicket {
