@@ -91,7 +91,8 @@ func unresolved() Config {
 		Upstream: defaultUpstream(),
 		Broker:   defaultBroker(),
 		Auth:     defaultAuth(),
-		Control:  Control{Addr: "127.0.0.1:9080"},
+		Catalog:  Catalog{MaxRevisions: 10, PurgeGrace: 24 * time.Hour},
+		Control:  Control{Addr: "127.0.0.1:9080", ImportURL: true},
 		Ops:      Ops{Addr: "127.0.0.1:9090"},
 		Log:      Log{Level: "info", Format: "auto"},
 	}
@@ -118,6 +119,12 @@ type Catalog struct {
 	// APIs is a folder of API definition files (*.yaml, *.yml, *.json); SIGHUP reads it again. Default empty: the
 	// catalog that the broker keeps, which the management API changes. Flag --apis.
 	APIs string `json:"apis"`
+	// MaxRevisions is how many revisions the catalog keeps of one API version; automatic ones that no edge group serves make room
+	// first. Default 10. 2–50: fewer cannot be deployed side by side, more make records and every node's memory large.
+	MaxRevisions int `json:"maxRevisions"`
+	// PurgeGrace is how long the events of a retired API, and of a topic that was deleted, are still stored, in case it was a
+	// mistake; retention may end them earlier. Default 24h. 0–30d. Used by role control, and not with definitions from files.
+	PurgeGrace time.Duration `json:"purgeGrace"`
 }
 
 // Control is the management listener.
@@ -125,6 +132,9 @@ type Control struct {
 	// Addr is host:port of the management API, /docs and /openapi.yaml. Default 127.0.0.1:9080: it speaks plain HTTP, so put TLS in
 	// front of it before others reach it. Open only with a catalog in the broker, that is without catalog.apis. Empty opens none.
 	Addr string `json:"addr"`
+	// ImportURL allows the management API to fetch AsyncAPI documents from addresses that its users name, as far as
+	// upstream.allowCIDRs does. Default true. False where control must not connect to anything: files can still be sent.
+	ImportURL bool `json:"importURL"`
 	// AdminPasswordFile holds the password of the first administrator on its first line, read when there is no user yet. Default
 	// empty: a password is made up, printed once and kept in the data folder (first-admin-password) until it is changed.
 	AdminPasswordFile string `json:"adminPasswordFile"`

@@ -1,7 +1,9 @@
 package config
 
 import (
+	"net"
 	"net/netip"
+	"strings"
 	"time"
 )
 
@@ -10,6 +12,11 @@ type Edge struct {
 	// Group names the edges that serve the same deployments: 1 to 32 lower-case letters, digits or dashes. Default default.
 	// With definitions from files it says nothing.
 	Group string `json:"group"`
+	// PublicURLs are the addresses under which clients reach the edges, before an API's path: `https://events.example.com`, or for
+	// the edges of one group `eu=https://eu.example.com`. Role control writes them into AsyncAPI documents, the URLs of an API and
+	// what developers see; no API may have one as its endpoint. At most 64, http or https. Default empty: with an embedded broker
+	// the listeners of this process on localhost, else none.
+	PublicURLs []string `json:"publicURLs"`
 	// HTTP is the plaintext listener.
 	HTTP EdgeHTTP `json:"http"`
 	// HTTPS is the TLS listener.
@@ -45,6 +52,51 @@ type Edge struct {
 	// MaxHandshakes is how many connections may be between accept and a complete request head; then accept waits. Default
 	// 512. 1–100000.
 	MaxHandshakes int `json:"maxHandshakes"`
+}
+
+// PublicURL is an address under which clients reach edges.
+type PublicURL struct {
+	// Group of the edges; "" = those of every group.
+	Group string
+	// URL is http or https with a host, perhaps a path, without a slash at the end.
+	URL string
+}
+
+// Public returns PublicURLs, read.
+func (e Edge) Public() []PublicURL {
+	out := make([]PublicURL, len(e.PublicURLs))
+	for i, text := range e.PublicURLs {
+		group, address, named := strings.Cut(text, "=")
+		if !named || !groupName.MatchString(group) {
+			group, address = "", text
+		}
+		out[i] = PublicURL{Group: group, URL: strings.TrimRight(address, "/")}
+	}
+	return out
+}
+
+// Public returns the addresses under which clients reach the edges: as set, else with an embedded broker the listeners of this process
+// on localhost, whose ports the settings name.
+func (c Config) Public() []PublicURL {
+	out := c.Edge.Public()
+	if len(out) > 0 || !c.Broker.Embedded() || !c.Has(RoleEdge) {
+		return out
+	}
+	local := func(scheme, addr string) {
+		host, port, err := net.SplitHostPort(addr)
+		if err != nil || port == "0" {
+			return
+		}
+		if ip := net.ParseIP(host); host == "" || ip != nil && (ip.IsUnspecified() || ip.IsLoopback()) {
+			host = "localhost"
+		}
+		out = append(out, PublicURL{URL: scheme + "://" + net.JoinHostPort(host, port)})
+	}
+	local("http", c.Edge.HTTP.Addr)
+	if c.Edge.HTTPS.Enabled() {
+		local("https", c.Edge.HTTPS.Addr)
+	}
+	return out
 }
 
 // EdgeHTTP is the plaintext listener.

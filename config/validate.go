@@ -37,6 +37,8 @@ func (v *validator) config(c *Config) {
 	}
 	v.node(c.Node)
 	v.roles(c.Roles)
+	v.number("catalog.maxRevisions", c.Catalog.MaxRevisions, 2, 50)
+	v.duration("catalog.purgeGrace", c.Catalog.PurgeGrace, 0, 30*24*time.Hour)
 	v.edge(&c.Edge)
 	v.fanout(&c.Fanout)
 	v.ingest(&c.Ingest)
@@ -95,6 +97,7 @@ func (v *validator) edge(e *Edge) {
 	if !groupName.MatchString(e.Group) {
 		v.fail("edge.group", "must be 1 to 32 lower-case letters, digits or dashes")
 	}
+	v.publicURLs(e)
 	v.number("edge.joinRate", e.JoinRate, 1, 100_000)
 	v.number("edge.resume.maxEvents", e.Resume.MaxEvents, 1, 10_000_000)
 	v.bytes("edge.resume.maxBytes", e.Resume.MaxBytes, 64*KiB, 16*GiB)
@@ -110,6 +113,25 @@ func (v *validator) edge(e *Edge) {
 	}
 	v.number("edge.maxConnections", e.MaxConnections, 0, 10_000_000)
 	v.number("edge.maxHandshakes", e.MaxHandshakes, 1, 100_000)
+}
+
+func (v *validator) publicURLs(e *Edge) {
+	if len(e.PublicURLs) > 64 {
+		v.fail("edge.publicURLs", "must have at most 64 addresses")
+	}
+	list := e.Public()
+	for i, p := range list {
+		path := fmt.Sprintf("edge.publicURLs[%d]", i)
+		u, err := url.Parse(p.URL)
+		switch {
+		case err != nil || u.Hostname() == "" || u.Scheme != "http" && u.Scheme != "https":
+			v.fail(path, "must be an address such as https://events.example.com or eu=https://eu.example.com")
+		case u.User != nil || u.RawQuery != "" || u.Fragment != "" || strings.ContainsAny(e.PublicURLs[i], "?#"):
+			v.fail(path, "must have no user, query or fragment")
+		case slices.Index(list, p) < i:
+			v.fail(path, "is listed twice")
+		}
+	}
 }
 
 func (v *validator) fanout(f *Fanout) {

@@ -137,6 +137,8 @@ type setup struct {
 	// memory replaces what the process holds, and is asked every 5 ms.
 	memory func() memoryUse
 	tracer *trace.Tracer
+	// moveOver replaces the time over which clients of a former default version end.
+	moveOver time.Duration
 }
 
 func newRig(t testing.TB, change ...func(*setup)) *rig {
@@ -195,6 +197,9 @@ func newRig(t testing.TB, change ...func(*setup)) *rig {
 	}
 	if s.memory != nil {
 		r.srv.memory.sample, r.srv.memory.every = s.memory, 5*time.Millisecond
+	}
+	if s.moveOver > 0 {
+		r.srv.moveOver = s.moveOver
 	}
 	if err := r.srv.Listen(t.Context()); err != nil {
 		t.Fatal(err)

@@ -127,6 +127,7 @@ type Server struct {
 	metrics  *edgeMetrics
 	front    *echo.Echo
 	memory   memoryWatch
+	moveOver time.Duration // see moves; tests have less
 	phase    atomic.Int32
 	drained  sync.Once
 	handlers inflight
@@ -166,6 +167,7 @@ func New(cfg Config, d Deps) (*Server, error) {
 		log: d.Logger, now: d.Clock, tracer: d.Tracer,
 		admit: newAdmission(cfg.Edge, d.Clock), metas: newMetaTable(), lines: newLines(d.Clock),
 		metrics: newMetrics(d.Registerer), memory: memoryWatch{sample: sampleMemory, every: memoryLook},
+		moveOver: moveOver,
 	}
 	s.front = s.newFront()
 	s.registerGauges(d.Registerer)

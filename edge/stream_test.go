@@ -472,7 +472,7 @@ func TestLifetime(t *testing.T) {
 
 // Who came without a version is sent to the new default; who named it stays.
 func TestDefaultVersionMoves(t *testing.T) {
-	r := newRig(t)
+	r := newRig(t, func(s *setup) { s.moveOver = 50 * time.Millisecond })
 	byDefault := r.get("/market/ticks")
 	byDefault.takeRetry(t)
 	named := r.get("/market/1.0.0/ticks")

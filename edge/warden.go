@@ -9,7 +9,7 @@ import (
 	"sluice/internal/access"
 )
 
-// Times of the warden: streams whose definition is gone end within two seconds.
+// Times of the warden: streams whose definition is gone end within two seconds. Those that a new default version moves have moveOver.
 const (
 	cutOver     = time.Second            // ends are spread over it
 	secondLook  = time.Second            // feeds that a change took away are closed by then
@@ -38,6 +38,7 @@ func (v verdict) of(f flags, r *right) fanout.Reason {
 // allows, or whose credential has ended, and leaves the others alone, until ctx ends.
 func (s *Server) warden(ctx context.Context) {
 	changes := s.catalog.Watch(ctx)
+	moving := moves{}
 	var rights <-chan *access.Snapshot
 	if s.access != nil {
 		rights = s.access.Watch(ctx)
@@ -51,13 +52,13 @@ func (s *Server) warden(ctx context.Context) {
 			if !open {
 				return
 			}
-			s.judge(snap)
+			s.judge(snap, moving, false)
 			s.judgeRights(nil)
 			again = time.After(secondLook)
 		case <-again:
 			again = nil
 			snap := s.catalog.Snapshot()
-			s.judge(snap)
+			s.judge(snap, moving, true)
 			s.closeGone(snap)
 		case _, open := <-rights:
 			if !open {
@@ -74,8 +75,8 @@ func (s *Server) warden(ctx context.Context) {
 	}
 }
 
-// judge ends what snap no longer allows.
-func (s *Server) judge(snap *catalog.Snapshot) {
+// judge ends what snap no longer allows. second tells that it does so again, for joins that began before.
+func (s *Server) judge(snap *catalog.Snapshot, moving moves, second bool) {
 	verdicts := map[*place]verdict{}
 	for _, p := range s.metas.inUse() {
 		v := judgePlace(snap, p)
@@ -83,24 +84,10 @@ func (s *Server) judge(snap *catalog.Snapshot) {
 			verdicts[p] = v
 		}
 	}
-	if len(verdicts) == 0 {
-		return
+	for over, places := range moving.due(verdicts, s.moveOver, time.Now(), second) {
+		s.cut(snap, places, over, true)
 	}
-	why := func(meta uint32) fanout.Reason {
-		h := s.metas.holderAt(meta)
-		v := verdicts[h.place]
-		if now := s.catalog.Snapshot(); now != snap && v != (verdict{}) {
-			v = judgePlace(now, h.place) // asked late: who joined after an API came back stays
-		}
-		return v.of(h.flags, h.right)
-	}
-	for _, e := range s.engines() {
-		e.Cut(cutOver, why)
-	}
-	for p, v := range verdicts {
-		s.log.Info("streams.end", "api", p.key.feed.API, "topic", p.key.topic, "feed", p.key.feed.String(),
-			"http", string(v.http), "https", string(v.https), "open", string(v.open))
-	}
+	s.cut(snap, verdicts, cutOver, false)
 }
 
 // closeGone closes the feeds that nobody may read any more, so that they do not

@@ -42,7 +42,7 @@ func (p *process) buildAdmin(ctx context.Context, e env) error {
 	if err != nil {
 		return withCode(exitInvalid, err)
 	}
-	server, err := admin.New(admin.Deps{Accounts: accounts, Catalog: p.manager, Options: catalogOptions(p.cfg, p.guard), Guard: p.guard,
+	server, err := admin.New(admin.Deps{Accounts: accounts, Catalog: p.manager, Options: catalogOptions(p.cfg, p.guard), Guard: p.guard, NoImport: !p.cfg.Control.ImportURL,
 		Build: version.Read(), Logger: p.log})
 	if err != nil {
 		return withCode(exitFailed, err)

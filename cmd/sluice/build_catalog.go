@@ -26,7 +26,7 @@ const firstLoad = 5 * time.Second
 func (p *process) openShared() {
 	p.lag = broker.NewLag(time.Now)
 	p.manager = catalog.NewManager(catalog.ManagerOptions{
-		Options: catalogOptions(p.cfg, p.guard), Dir: filepath.Join(p.cfg.Data, "catalog"), Logger: p.log, Lag: p.lag,
+		Options: catalogOptions(p.cfg, p.guard), Dir: filepath.Join(p.cfg.Data, "catalog"), MaxRevisions: p.cfg.Catalog.MaxRevisions, Logger: p.log, Lag: p.lag,
 		Open: func(ctx context.Context) (broker.Bucket, error) {
 			if p.cfg.Has(config.RoleControl) {
 				return p.broker.Admin().Bucket(ctx, catalog.Bucket, catalog.BucketHistory)

@@ -29,6 +29,9 @@ func (p *process) buildControl(ctx context.Context) error {
 		}
 	}
 	p.start("streams", k.run)
+	if p.manager != nil {
+		p.start("purge", p.newPurger().run)
+	}
 	return nil
 }
 

@@ -3,6 +3,9 @@ package main
 import (
 	"net"
 	"net/netip"
+	"net/url"
+	"slices"
+	"strings"
 
 	"sluice/config"
 	"sluice/config/catalog"
@@ -72,9 +75,30 @@ func (p *process) guardListeners() {
 	p.guard.Refuse(list...)
 }
 
-// catalogOptions are what definitions inherit, and which endpoints they must not have.
+// catalogOptions are what definitions inherit, and which endpoints they must not have: listeners of this process, and what clients
+// reach edges by.
 func catalogOptions(cfg config.Config, g *outbound.Guard) catalog.Options {
 	o := catalog.OptionsFrom(cfg)
-	o.Loops = g.Own
+	o.Public = cfg.Public()
+	public := cfg.Edge.Public()
+	o.Loops = func(endpoint *url.URL) bool {
+		return g.Own(endpoint) || slices.ContainsFunc(public, func(p config.PublicURL) bool { return within(endpoint, p.URL) })
+	}
 	return o
+}
+
+// within tells whether an address is another one or below it, by either scheme.
+func within(u *url.URL, address string) bool {
+	base, err := url.Parse(address)
+	if err != nil || !strings.EqualFold(strings.TrimSuffix(u.Hostname(), "."), base.Hostname()) || portOf(u) != portOf(base) {
+		return false
+	}
+	return u.Path == base.Path || strings.HasPrefix(u.Path, base.Path+"/") || base.Path == ""
+}
+
+func portOf(u *url.URL) string {
+	if port := u.Port(); port != "" {
+		return port
+	}
+	return map[string]string{"http": "80", "https": "443"}[u.Scheme]
 }

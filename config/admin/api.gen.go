@@ -731,7 +731,10 @@ type PublicAPI struct {
 	Tags       []string      `json:"tags,omitempty"`
 	Topics     []PublicTopic `json:"topics"`
 	Transports []string      `json:"transports"`
-	Version    string        `json:"version"`
+
+	// Urls where clients reach it
+	Urls    []string `json:"urls,omitempty"`
+	Version string   `json:"version"`
 }
 
 // PublicAPIList defines model for PublicAPIList.
@@ -835,8 +838,10 @@ type Status struct {
 	UID       string    `json:"uid,omitempty"`
 	UpdatedAt time.Time `json:"updatedAt,omitempty"`
 	UpdatedBy string    `json:"updatedBy,omitempty"`
-	Urls      []string  `json:"urls,omitempty"`
-	Warnings  []Finding `json:"warnings,omitempty"`
+
+	// Urls where clients reach what is deployed, as edge.publicURLs say
+	Urls     []string  `json:"urls,omitempty"`
+	Warnings []Finding `json:"warnings,omitempty"`
 }
 
 // Topic Topic is a declared subscribe-only channel of an API: exact (/ticks), template (/ticks/{symbol}) or wildcard (/*).

@@ -37,6 +37,9 @@ func (s *Server) ExportPublicAsyncAPI(c echo.Context, id ID, params ExportPublic
 }
 
 func (s *Server) asyncDocument(c echo.Context, a *catalog.API, format string, o asyncapi.ExportOptions) error {
+	for _, p := range s.options.Public {
+		o.Servers = append(o.Servers, asyncapi.Server{Group: p.Group, URL: p.URL})
+	}
 	d, err := asyncapi.Export(a, o)
 	if err != nil {
 		return err
@@ -172,8 +175,8 @@ func (s *Server) asyncBody(c echo.Context, address string) (data []byte, media s
 		return data, media, nil
 	case len(data) > 0:
 		return nil, "", &problem.Error{Kind: problem.InvalidQuery, Errors: []problem.Part{{Parameter: "url", Reason: "cannot go with a body"}}}
-	case s.reach == nil:
-		return nil, "", &problem.Error{Kind: problem.Forbidden, Detail: "Documents are not fetched here."}
+	case s.reach == nil || s.noImport:
+		return nil, "", &problem.Error{Kind: problem.Forbidden, Detail: "Documents are not fetched here (control.importURL); send the file."}
 	}
 	data, err = outbound.Fetch(c.Request().Context(), s.reach, address, maxImport)
 	if errors.Is(err, outbound.ErrTooLarge) {

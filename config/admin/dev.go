@@ -30,7 +30,7 @@ func (s *Server) ListPublicAPIs(c echo.Context, params ListPublicAPIsParams) err
 	}
 	out := PublicAPIList{Items: []PublicAPI{}, NextCursor: next, Total: len(found)}
 	for _, r := range page {
-		out.Items = append(out.Items, publicOf(s.served(r)))
+		out.Items = append(out.Items, s.publicOf(r))
 	}
 	return answer(c, http.StatusOK, out)
 }
@@ -41,7 +41,7 @@ func (s *Server) GetPublicAPI(c echo.Context, id ID) error {
 	if err != nil {
 		return err
 	}
-	return answer(c, http.StatusOK, publicOf(s.served(r)))
+	return answer(c, http.StatusOK, s.publicOf(r))
 }
 
 func (s *Server) findPublic(c echo.Context, id string) (*catalog.Record, error) {
@@ -96,12 +96,13 @@ func queryOf(a *catalog.API, t *catalog.Topic) []catalog.QueryParam {
 	return out
 }
 
-func publicOf(a *catalog.API) PublicAPI {
+func (s *Server) publicOf(r *catalog.Record) PublicAPI {
+	a := s.served(r)
 	m, spec := &a.Metadata, &a.Spec
 	out := PublicAPI{
 		ID: a.ID(), Name: m.Name, DisplayName: cmp.Or(m.DisplayName, m.Name), Description: m.Description, Version: spec.Version, Context: spec.Context,
 		BasePath: a.BasePath(), Default: spec.Default, State: State(spec.State), Tags: m.Tags, Plans: spec.Plans, Schemes: spec.Auth.Schemes,
-		Topics: []PublicTopic{},
+		Topics: []PublicTopic{}, Urls: r.URLs(s.options.Public),
 	}
 	for _, t := range spec.Transports {
 		out.Transports = append(out.Transports, string(t))

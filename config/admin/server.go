@@ -31,6 +31,7 @@ type Server struct {
 	catalog  *catalog.Manager
 	options  catalog.Options
 	reach    *outbound.Guard // nil = nothing is fetched
+	noImport bool
 	build    version.Build
 	contract *contract
 	origins  *http.CrossOriginProtection
@@ -48,9 +49,11 @@ type Deps struct {
 	// Options are what definitions made from other documents are checked against.
 	Options catalog.Options
 	// Guard says which addresses a document may be fetched from; nil = none.
-	Guard  *outbound.Guard
-	Build  version.Build
-	Logger *slog.Logger
+	Guard *outbound.Guard
+	// NoImport forbids imports from addresses, whatever Guard says.
+	NoImport bool
+	Build    version.Build
+	Logger   *slog.Logger
 }
 
 // New reads the contract and makes the routes. It starts and opens nothing.
@@ -65,7 +68,7 @@ func New(d Deps) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{log: d.Logger, accounts: d.Accounts, catalog: d.Catalog, options: d.Options, reach: d.Guard, build: d.Build, contract: c, page: c.page(), origins: http.NewCrossOriginProtection()}
+	s := &Server{log: d.Logger, accounts: d.Accounts, catalog: d.Catalog, options: d.Options, reach: d.Guard, noImport: d.NoImport, build: d.Build, contract: c, page: c.page(), origins: http.NewCrossOriginProtection()}
 	s.front = s.newFront()
 	return s, nil
 }

@@ -21,6 +21,8 @@ type Options struct {
 	Framing  config.Framing
 	// Loops says that an endpoint leads back to this process, so that a feed of it would read itself. Nil = it cannot be told.
 	Loops func(endpoint *url.URL) bool
+	// Public are the addresses under which clients reach the edges; a record's status names those of its API.
+	Public []config.PublicURL
 }
 
 // OptionsFrom takes the settings that definitions inherit out of a process's settings.

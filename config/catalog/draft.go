@@ -41,6 +41,7 @@ func (m *Manager) draftOf(p *plan, e *entryAPI) *draft {
 	d := &draft{p: p, m: m, token: apiToken(api.Name(), api.Version()), old: e, st: e.stored, api: &api}
 	d.st.Deployments = maps.Clone(e.Deployments)
 	d.st.Revisions, d.st.History = slices.Clone(e.Revisions), slices.Clone(e.History)
+	d.st.Gone = maps.Clone(e.Gone)
 	d.begin()
 	return d
 }
@@ -156,7 +157,7 @@ func (d *draft) finish(main bool) error {
 		d.st.AppliedHash = sumOf(text)
 	}
 	same := d.old != nil && len(d.cuts) == 0 && len(d.drops) == 0 && d.unchanged()
-	after, err := newEntry(&d.st, d.api, 0)
+	after, err := newEntry(&d.st, d.api, 0, d.m.opt.Public)
 	if err != nil {
 		return err
 	}
@@ -238,6 +239,11 @@ func (d *draft) impact() (Impact, *API, error) {
 		_, api, err := d.p.seen.definition(d.token, &d.old.stored, n)
 		return api, err
 	}
+	before, err := servedAPI(&d.old.stored, d.old.rec.API, findOld, "", d.m.opt.Options)
+	if err != nil {
+		return total, nil, err
+	}
+	d.st.noteGone(before, served, d.p.now)
 	for g := range d.old.Deployments {
 		was, err := servedAPI(&d.old.stored, d.old.rec.API, findOld, g, d.m.opt.Options)
 		if err != nil {

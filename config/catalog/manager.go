@@ -76,7 +76,7 @@ var _ Store = (*Manager)(nil)
 // NewManager returns a Manager that knows what an earlier life of the node left in opt.Dir and shows nothing yet. It starts nothing:
 // see Run.
 func NewManager(opt ManagerOptions) *Manager {
-	m := &Manager{opt: opt, log: opt.Logger, now: opt.Now, seen: newSeen(), views: map[string]*view{}, moved: make(chan struct{}),
+	m := &Manager{opt: opt, log: opt.Logger, now: opt.Now, seen: newSeen(opt.Public), views: map[string]*view{}, moved: make(chan struct{}),
 		waiting: map[string]chan struct{}{}, refused: map[string]uint64{}, writing: make(chan struct{}, mostWrites), gating: make(chan struct{}, 1)}
 	if m.log == nil {
 		m.log = slog.New(slog.DiscardHandler)

@@ -89,7 +89,9 @@ type Record struct {
 	// History has the last 100 changes, the newest first.
 	History []HistoryEntry
 	// AppliedHash is the sum of the definition that Apply wrote last; "" = never applied.
-	AppliedHash          string
+	AppliedHash string
+	// Gone are topics that were served and are not any more, with the time since which; see Past.
+	Gone                 map[string]time.Time
 	CreatedAt, UpdatedAt time.Time
 	CreatedBy, UpdatedBy string
 }

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"sluice/config"
 	"sluice/internal/broker"
 )
 
@@ -16,10 +17,11 @@ type seen struct {
 	entries map[string]broker.Entry
 	apis    map[string]*entryAPI // by token
 	gate    gate
+	public  []config.PublicURL // Options.Public
 }
 
-func newSeen() *seen {
-	return &seen{entries: map[string]broker.Entry{}, apis: map[string]*entryAPI{}}
+func newSeen(public []config.PublicURL) *seen {
+	return &seen{entries: map[string]broker.Entry{}, apis: map[string]*entryAPI{}, public: public}
 }
 
 // at is the revision of a key, of its delete marker too; 0 = there never was any.
@@ -47,7 +49,7 @@ func (s *seen) take(entries []broker.Entry, bad func(key string, err error)) {
 				delete(s.apis, token)
 				continue
 			}
-			read, err := readEntry(e)
+			read, err := readEntry(e, s.public)
 			if err != nil {
 				bad(e.Key, err)
 				continue
@@ -57,18 +59,18 @@ func (s *seen) take(entries []broker.Entry, bad func(key string, err error)) {
 	}
 }
 
-func readEntry(e broker.Entry) (*entryAPI, error) {
+func readEntry(e broker.Entry, public []config.PublicURL) (*entryAPI, error) {
 	st, api, err := parseStored(e.Value)
 	if err != nil {
 		return nil, err
 	}
-	return newEntry(st, api, e.Revision)
+	return newEntry(st, api, e.Revision, public)
 }
 
 // from makes a new seen of a complete list of entries. Records that old has at the same revision are shared, those that cannot be read
 // are as in old.
 func seenFrom(entries []broker.Entry, old *seen, bad func(key string, err error)) *seen {
-	s := newSeen()
+	s := newSeen(old.public)
 	var news []broker.Entry
 	for _, e := range entries {
 		token, isAPI := strings.CutPrefix(e.Key, apiPrefix)

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"sluice/config"
 	"sluice/internal/broker"
 	"sluice/internal/doc"
 )
@@ -67,6 +68,8 @@ type stored struct {
 	Revisions    []RevisionInfo `json:"revisions,omitempty"`
 	History      []HistoryEntry `json:"history,omitempty"`
 	AppliedHash  string         `json:"appliedHash,omitempty"`
+	// Gone are topics that were served and are not any more, and since when.
+	Gone map[string]time.Time `json:"gone,omitempty"`
 	// Request names the change that wrote this, so that whoever lost its answer finds out.
 	Request   string    `json:"request"`
 	CreatedAt time.Time `json:"createdAt"`
@@ -154,10 +157,10 @@ type entryAPI struct {
 }
 
 // newEntry makes the view of a stored record.
-func newEntry(st *stored, api *API, rev uint64) (*entryAPI, error) {
+func newEntry(st *stored, api *API, rev uint64, public []config.PublicURL) (*entryAPI, error) {
 	rec := &Record{
 		UID: st.UID, Rev: rev, API: api, Deployments: st.Deployments, Next: st.Next, Revisions: st.Revisions,
-		History: slices.Clone(st.History), AppliedHash: st.AppliedHash,
+		History: slices.Clone(st.History), AppliedHash: st.AppliedHash, Gone: st.Gone,
 		CreatedAt: st.CreatedAt, UpdatedAt: st.UpdatedAt, CreatedBy: st.CreatedBy, UpdatedBy: st.UpdatedBy,
 	}
 	slices.Reverse(rec.History) // stored oldest first
@@ -166,6 +169,9 @@ func newEntry(st *stored, api *API, rev uint64) (*entryAPI, error) {
 	}
 	shown := *api
 	shown.Status = st.status()
+	if urls := rec.URLs(public); len(urls) > 0 {
+		shown.Status["urls"] = urls
+	}
 	text, err := doc.Marshal(&shown)
 	if err != nil {
 		return nil, err

@@ -191,43 +191,63 @@ func TestABlockedClientIsToldNothing(t *testing.T) {
 	}
 }
 
+// However the chosen ones lie among the others: those of one API have often come one after the other.
 func TestCutEndsOnlyThoseChosenEvenly(t *testing.T) {
-	r := newRig(t, Config{})
-	f := r.feed(fanout.LogConfig{})
-	for i := range 400 {
-		r.join(f.live(uint32(i)))
-	}
-	r.s.in.put(message{cut: &cut{over: 4 * time.Second, why: func(meta uint32) fanout.Reason {
-		if meta%2 == 0 {
-			return "denied"
-		}
-		return ""
-	}}})
-	begun := func() (n int) {
-		for slot := range r.s.slab.top {
-			if s := r.s.slab.at(slot).state; s == stClosing || s == stFree {
-				n++
+	for name, chosen := range map[string]func(meta uint32) bool{
+		"every other": func(meta uint32) bool { return meta%2 == 0 },
+		"neighbours":  func(meta uint32) bool { return meta >= 100 && meta < 300 },
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := newRig(t, Config{})
+			f := r.feed(fanout.LogConfig{})
+			for i := range 400 {
+				r.join(f.live(uint32(i)))
 			}
-		}
-		return n
+			r.s.in.put(message{cut: &cut{over: 4 * time.Second, why: func(meta uint32) fanout.Reason {
+				if chosen(meta) {
+					return "denied"
+				}
+				return ""
+			}}})
+			begun := func() (n int) {
+				for slot := range r.s.slab.top {
+					if s := r.s.slab.at(slot).state; s == stClosing || s == stFree {
+						n++
+					}
+				}
+				return n
+			}
+			r.step()
+			for second := 1; second <= 4; second++ {
+				r.pass(time.Second)
+				if n, want := begun(), 50*second; n < want-10 || n > want+10 {
+					t.Errorf("after %d s %d have ended, want about %d", second, n, want)
+				}
+			}
+			r.pass(2 * time.Second)
+			for i := range uint32(400) {
+				if chosen(i) {
+					r.wantEnd(i, "denied")
+					continue
+				}
+				r.wantAlive(i)
+			}
+			if len(r.s.cuts) != 0 {
+				t.Error("the cut is still held")
+			}
+		})
 	}
-	r.step()
-	for tenth := 1; tenth <= 4; tenth++ {
-		r.pass(time.Second)
-		if n, want := begun(), 50*tenth; n < want-10 || n > want+10 {
-			t.Errorf("after %d s %d have ended, want about %d", tenth, n, want)
+}
+
+func TestStepsLeadThroughAllSlots(t *testing.T) {
+	for n := uint32(1); n <= 300; n++ {
+		seen := map[uint32]bool{}
+		for i := range n {
+			seen[i*stepOf(n)%n] = true
 		}
-	}
-	r.pass(2 * time.Second)
-	for i := range 400 {
-		if i%2 == 0 {
-			r.wantEnd(uint32(i), "denied")
-			continue
+		if len(seen) != int(n) {
+			t.Fatalf("of %d slots %d are met", n, len(seen))
 		}
-		r.wantAlive(uint32(i))
-	}
-	if len(r.s.cuts) != 0 {
-		t.Error("the cut is still held")
 	}
 }
 

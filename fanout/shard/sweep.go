@@ -158,7 +158,8 @@ type cut struct {
 	over  time.Duration
 	drain bool // who joins from now on is ended too
 
-	next, top uint32 // slots still to look at
+	next, top uint32 // how many slots were looked at, and how many there are
+	step      uint32 // from one slot to the next, without divisor in common with top
 	total     int    // clients when it began
 	asked     int    // clients looked at
 	from, to  uint32 // ticks
@@ -169,9 +170,25 @@ func (s *shard) beginCut(c *cut) {
 		s.join(s.joins.pop())
 	}
 	s.draining = s.draining || c.drain
-	c.top, c.total = s.slab.top, s.slab.live
+	c.top, c.total, c.step = s.slab.top, s.slab.live, stepOf(s.slab.top)
 	c.from, c.to = s.tick, s.tick+ticks(c.over)
 	s.cuts = append(s.cuts, c)
+}
+
+// stepOf is a step that leads through all of n slots, each once, and never stays among neighbours: clients that came together, as those
+// of one API do, do not end together. It is the golden part of n, or the next number that has no divisor in common with it.
+func stepOf(n uint32) uint32 {
+	divisor := func(a, b uint32) uint32 {
+		for b != 0 {
+			a, b = b, a%b
+		}
+		return a
+	}
+	step := max(1, uint32(float64(n)*0.618))
+	for divisor(step, n) > 1 {
+		step++
+	}
+	return step
 }
 
 // runCuts goes on with the cuts. It reports whether some of this tick are left.
@@ -201,7 +218,7 @@ func (s *shard) runCut(c *cut) bool {
 		if visits == 0 || ends == 0 {
 			return true
 		}
-		slot := c.next
+		slot := uint32(uint64(c.next) * uint64(c.step) % uint64(c.top)) //nolint:gosec // below top
 		c.next++
 		e := s.slab.at(slot)
 		if e.state == stFree || e.state == stClosing {

@@ -7,6 +7,7 @@ import (
 	"maps"
 	"reflect"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -243,6 +244,40 @@ func (a *admin) PurgeFeed(ctx context.Context, f FeedID) error {
 		return fmt.Errorf("feed %s: purge: %w", f, adminError(err))
 	}
 	return nil
+}
+
+// PurgeStream implements Admin.
+func (a *admin) PurgeStream(ctx context.Context, api string) error {
+	ctx, cancel := withTimeout(ctx, adminTimeout)
+	defer cancel()
+	s, err := a.js.Stream(ctx, streamName(api))
+	if err == nil {
+		err = s.Purge(ctx)
+	}
+	if err != nil {
+		return fmt.Errorf("stream of %s: purge: %w", api, adminError(err))
+	}
+	return nil
+}
+
+// Feeds implements Admin.
+func (a *admin) Feeds(ctx context.Context, api string) ([]FeedID, error) {
+	ctx, cancel := withTimeout(ctx, adminTimeout)
+	defer cancel()
+	prefix := "ev." + api + "."
+	s, err := a.js.Stream(ctx, streamName(api))
+	var info *jetstream.StreamInfo
+	if err == nil {
+		info, err = s.Info(ctx, jetstream.WithSubjectFilter(prefix+">"))
+	}
+	if err != nil {
+		return nil, fmt.Errorf("stream of %s: feeds: %w", api, adminError(err))
+	}
+	out := make([]FeedID, 0, len(info.State.Subjects))
+	for subject := range info.State.Subjects {
+		out = append(out, FeedID{API: api, Key: strings.TrimPrefix(subject, prefix)})
+	}
+	return out, nil
 }
 
 // StreamState implements Admin.

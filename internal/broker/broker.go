@@ -367,7 +367,12 @@ type Admin interface {
 	// stored.
 	EnsureStream(ctx context.Context, s StreamSpec) error
 	DeleteStream(ctx context.Context, api string) error
+	// PurgeFeed removes all events of a feed.
 	PurgeFeed(ctx context.Context, f FeedID) error
+	// PurgeStream removes all events of an API; its sequences go on. ErrNoStream.
+	PurgeStream(ctx context.Context, api string) error
+	// Feeds lists the feeds of an API that have stored events, in no order; ErrNoStream.
+	Feeds(ctx context.Context, api string) ([]FeedID, error)
 	StreamState(ctx context.Context, api string) (StreamState, error)
 	// Bucket opens the named bucket, creating it if needed; short for EnsureBucket of a BucketSpec with nothing else set.
 	Bucket(ctx context.Context, name string, history uint8) (Bucket, error)

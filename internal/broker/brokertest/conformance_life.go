@@ -78,6 +78,18 @@ func testPurge(r *rig) {
 	if s.Messages != 2 || s.Feeds != 1 || s.LastSeq < all[4].Seq {
 		r.Fatalf("state %+v", s)
 	}
+	feeds, err := r.b.Admin().Feeds(r.ctx, f.API)
+	r.check(err)
+	if len(feeds) != 1 || feeds[0] != g {
+		r.Fatalf("feeds %v", feeds)
+	}
+	r.check(r.b.Admin().PurgeStream(r.ctx, f.API))
+	r.bodies(r.readAll(g, 0), 0, 0)
+	if p := r.commit(g, 0, events(2, 1)); p <= s.LastSeq {
+		r.Fatalf("stored at %d, before the purge the last was %d", p, s.LastSeq)
+	}
+	_, err = r.b.Admin().Feeds(r.ctx, "none_v1")
+	r.want(err, broker.ErrNoStream)
 }
 
 func testStreams(r *rig) {

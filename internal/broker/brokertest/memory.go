@@ -371,6 +371,32 @@ func (a memoryAdmin) PurgeFeed(_ context.Context, f broker.FeedID) error {
 	return err
 }
 
+func (a memoryAdmin) PurgeStream(_ context.Context, api string) error {
+	a.m.store.mu.Lock()
+	defer a.m.store.mu.Unlock()
+	s, err := a.m.open(api)
+	if err == nil {
+		clear(s.feeds)
+	}
+	return err
+}
+
+func (a memoryAdmin) Feeds(_ context.Context, api string) ([]broker.FeedID, error) {
+	a.m.store.mu.Lock()
+	defer a.m.store.mu.Unlock()
+	s, err := a.m.open(api)
+	if err != nil {
+		return nil, err
+	}
+	var out []broker.FeedID
+	for f := range s.feeds {
+		if len(s.trim(f)) > 0 {
+			out = append(out, f)
+		}
+	}
+	return out, nil
+}
+
 func (a memoryAdmin) StreamState(_ context.Context, api string) (broker.StreamState, error) {
 	a.m.store.mu.Lock()
 	defer a.m.store.mu.Unlock()
