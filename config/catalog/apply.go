@@ -10,21 +10,15 @@ import (
 	"sluice/internal/problem"
 )
 
-// setLabel marks the members of a set that Apply may prune.
-const setLabel = "sluice/set"
+// SetLabel marks the members of a set that Apply may prune.
+const SetLabel = "sluice/set"
 
 // Apply makes the APIs of a bundle exist as written, each in one change: older versions first. Anything wrong with a document is an
 // error as of Create, and nothing is written; what a single object meets later is in its Applied. ChangedElsewhere (409) if an API
 // was edited since it was applied last. Write.Expect is not used.
 func (m *Manager) Apply(ctx context.Context, w Write, opt ApplyOptions, sources ...Source) ([]Applied, error) {
 	w.Expect = 0
-	switch {
-	case opt.Prune && opt.Set == "":
-		return nil, &problem.Error{Kind: InvalidValue, Detail: "prune needs the name of a set."}
-	case opt.Set != "" && !isLabel(opt.Set):
-		return nil, &problem.Error{Kind: InvalidValue, Detail: "set must be at most 63 letters, digits, dots, underscores, slashes or dashes."}
-	}
-	bundle, err := m.bundle(opt, sources)
+	bundle, err := m.bundle(w, opt, sources)
 	if err != nil {
 		return nil, err
 	}
@@ -40,12 +34,24 @@ func (m *Manager) Apply(ctx context.Context, w Write, opt ApplyOptions, sources 
 	return out, nil
 }
 
+// CheckApply tells what Apply would refuse before it wrote anything.
+func (m *Manager) CheckApply(w Write, opt ApplyOptions, sources ...Source) error {
+	_, err := m.bundle(w, opt, sources)
+	return err
+}
+
 // bundle reads and judges all definitions together.
-func (m *Manager) bundle(opt ApplyOptions, sources []Source) ([]input, error) {
+func (m *Manager) bundle(w Write, opt ApplyOptions, sources []Source) ([]input, error) {
+	switch {
+	case opt.Prune && opt.Set == "":
+		return nil, &problem.Error{Kind: InvalidValue, Detail: "prune needs the name of a set."}
+	case opt.Set != "" && !isLabel(opt.Set):
+		return nil, &problem.Error{Kind: InvalidValue, Detail: "set must be at most 63 letters, digits, dots, underscores, slashes or dashes."}
+	}
 	var bundle []input
 	var defs []definition
 	for _, src := range sources {
-		list, err := m.readAll(src)
+		list, err := m.readAll(src, opt.Others...)
 		if err != nil {
 			return nil, err
 		}
@@ -54,16 +60,16 @@ func (m *Manager) bundle(opt ApplyOptions, sources []Source) ([]input, error) {
 	for i := range bundle {
 		in := &bundle[i]
 		if opt.Set != "" {
-			labels := map[string]string{setLabel: opt.Set}
+			labels := map[string]string{SetLabel: opt.Set}
 			maps.Copy(labels, in.api.Metadata.Labels)
-			labels[setLabel] = opt.Set
+			labels[SetLabel] = opt.Set
 			in.api.Metadata.Labels = labels
 		}
 		probe := *in.api
 		if probe.Spec.Topics == nil {
 			probe.Spec.Topics = []Topic{anyTopic()}
 		}
-		if _, err := m.examine(definition{&probe, in.doc}, in.unread); err != nil {
+		if _, err := m.examine(definition{&probe, in.doc}, in.unread, w.Plans); err != nil {
 			return nil, err
 		}
 		defs = append(defs, definition{&probe, in.doc})
@@ -136,7 +142,7 @@ func changedElsewhere(e *entryAPI, api *API) error {
 func (m *Manager) prune(ctx context.Context, w Write, set string, member map[string]bool) []Applied {
 	var gone []*Record
 	for _, rec := range m.List() {
-		if rec.API.Metadata.Labels[setLabel] == set && !member[apiToken(rec.API.Name(), rec.API.Version())] {
+		if rec.API.Metadata.Labels[SetLabel] == set && !member[apiToken(rec.API.Name(), rec.API.Version())] {
 			gone = append(gone, rec)
 		}
 	}

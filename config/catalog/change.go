@@ -34,7 +34,10 @@ type plan struct {
 	result Result
 	needs  []*API // whose streams must be there first
 	gone   []*API // whose streams go afterwards
-	req    string
+	drops  bool   // the subscriptions to what has, or had, the name of the result go first
+	// carryFrom is the version whose subscribers get the result too; "" = none.
+	carryFrom string
+	req       string
 }
 
 // decide makes a plan; it reads p.seen and nothing else of the catalog.
@@ -124,7 +127,7 @@ func (m *Manager) finish(ctx context.Context, p *plan, err error) (Result, error
 		}
 	}
 	m.audit(p)
-	return p.result, nil
+	return p.result, m.carrySubscriptions(ctx, p)
 }
 
 // audit writes who changed what, where the history cannot be edited.
@@ -187,6 +190,9 @@ func (m *Manager) make(ctx context.Context, p *plan) (again bool, err error) {
 		if err != nil {
 			return false, unavailable("The stream of the API cannot be made.", err)
 		}
+	}
+	if err := m.dropSubscriptions(ctx, p); err != nil {
+		return false, err
 	}
 	before := m.Rev()
 	done := m.await(p.req)

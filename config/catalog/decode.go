@@ -136,8 +136,8 @@ type Source struct {
 	Data []byte
 }
 
-// decode reads all definitions of a source. What could be read is returned beside the errors.
-func decode(src Source) ([]definition, doc.Errors) {
+// decode reads all definitions of a source but those of other kinds. What could be read is returned beside the errors.
+func decode(src Source, others ...string) ([]definition, doc.Errors) {
 	var errs doc.Errors
 	docs, err := doc.Parse(src.Name, src.Data)
 	errs = join(errs, err)
@@ -147,6 +147,9 @@ func decode(src Source) ([]definition, doc.Errors) {
 	}
 	var out []definition
 	for _, d := range docs {
+		if n := d.Root.Get("kind"); n != nil && slices.Contains(others, n.Text) {
+			continue
+		}
 		if !isAPI(d, &errs) {
 			continue
 		}

@@ -12,6 +12,9 @@ import (
 	"sluice/internal/doc"
 )
 
+// Differences tells what changed from one JSON document to another; an empty one stands for a map without keys.
+func Differences(from, to []byte) ([]Change, error) { return diffOf(from, to) }
+
 // diffOf compares two definitions. Topics are compared by name, other lists as a whole.
 func diffOf(from, to []byte) ([]Change, error) {
 	a, err := generic(from)

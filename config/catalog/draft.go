@@ -50,6 +50,7 @@ func (m *Manager) draftOf(p *plan, e *entryAPI) *draft {
 func (m *Manager) create(p *plan, api *API) *draft {
 	d := &draft{p: p, m: m, token: apiToken(api.Name(), api.Version()), api: api}
 	d.st = stored{Schema: schemaNow, UID: randomHex(), State: StateCreated, Next: 1, CreatedAt: p.now, CreatedBy: p.by.By.Name}
+	p.drops = m.opt.Subscriptions != nil && m.opt.Subscriptions.Count(api.Name(), api.Version()) > 0
 	d.begin()
 	return d
 }
@@ -134,7 +135,7 @@ func (d *draft) serve() error {
 
 // examine judges the working copy by itself, with positions of doc, if any.
 func (d *draft) examine(from definition, unread doc.Errors) error {
-	warnings, err := d.m.examine(from, unread)
+	warnings, err := d.m.examine(from, unread, d.p.by.Plans)
 	d.p.result.Warnings = warnings
 	return err
 }

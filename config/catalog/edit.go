@@ -168,7 +168,7 @@ func immutable(before, api *API, from *doc.Document) error {
 }
 
 // Delete removes an API with its revisions. APILive (409) unless it is CREATED, PROTOTYPED or RETIRED, or force is set by an
-// administrator.
+// administrator; HasSubscriptions (409) unless Write.Cascade is set.
 func (m *Manager) Delete(ctx context.Context, w Write, id string, force bool) (Result, error) {
 	return m.change(ctx, w, func(p *plan) error { return m.deleteFrom(p, id, force) })
 }
@@ -181,6 +181,9 @@ func (m *Manager) deleteFrom(p *plan, id string, force bool) error {
 	state := d.st.State
 	if live := state == StatePublished || state == StateBlocked || state == StateDeprecated; live && !(force && p.by.By.Admin) {
 		return &problem.Error{Kind: APILive, Detail: "An API in state " + string(state) + " cannot be deleted; retire it first."}
+	}
+	if err := m.unsubscribed(p, d.api); err != nil {
+		return err
 	}
 	p.gated = true
 	p.remove(apiPrefix + d.token)

@@ -75,8 +75,8 @@ func (m *Manager) read(src Source) (input, error) {
 }
 
 // readAll decodes the definitions of a source. The error is about what could not be read at all.
-func (m *Manager) readAll(src Source) ([]input, error) {
-	defs, errs := decode(src)
+func (m *Manager) readAll(src Source, others ...string) ([]input, error) {
+	defs, errs := decode(src, others...)
 	for _, e := range errs {
 		if slices.Contains(decodeKinds, e.Type) {
 			return nil, asProblem(errs)
@@ -100,11 +100,12 @@ func (m *Manager) readAll(src Source) ([]input, error) {
 	return out, nil
 }
 
-// examine judges one definition by itself.
-func (m *Manager) examine(def definition, unread doc.Errors) (warnings []*doc.Error, err error) {
+// examine judges one definition by itself. plans are there beside those that are stored.
+func (m *Manager) examine(def definition, unread doc.Errors, plans []string) (warnings []*doc.Error, err error) {
 	c := checker{d: def.doc, api: def.api, loops: m.opt.Loops}
 	c.check()
 	c.plans()
+	m.offered(&c, plans)
 	errs := append(slices.Clone(unread), c.errs.Beside(unread)...)
 	for i, g := range def.api.Spec.EdgeGroups {
 		if len(m.opt.Groups) > 0 && !slices.Contains(m.opt.Groups, g) {

@@ -26,6 +26,7 @@ const (
 	TransitionNotAllowed problem.Kind = "transition-not-allowed" // 409, with a *TransitionError
 	APILive              problem.Kind = "api-live"               // 409
 	APIRetired           problem.Kind = "api-retired"            // 409: read-only
+	HasSubscriptions     problem.Kind = "has-subscriptions"      // 409
 	RevisionDeployed     problem.Kind = "revision-deployed"      // 409
 	RevisionLimit        problem.Kind = "revision-limit"         // 409
 	MappingDiffers       problem.Kind = "mapping-differs"        // 409

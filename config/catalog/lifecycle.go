@@ -10,6 +10,8 @@ import (
 type LifecycleOptions struct {
 	// DeprecateOlder makes Publish deprecate the other PUBLISHED versions in the same change.
 	DeprecateOlder bool
+	// Carry makes Publish subscribe everyone who has subscribed to the version before this one.
+	Carry bool
 }
 
 // Lifecycle makes a transition. Publish and Prototype cut and deploy a revision if none is deployed, or with deploy: auto if the working
@@ -22,6 +24,9 @@ func (m *Manager) Lifecycle(ctx context.Context, w Write, id string, t Transitio
 		}
 		if err := d.move(t); err != nil {
 			return err
+		}
+		if t == Publish && opt.Carry {
+			p.carryFrom = p.seen.versionBefore(d.api)
 		}
 		if err := d.finish(true); err != nil || t != Publish || !opt.DeprecateOlder {
 			return err
@@ -51,7 +56,7 @@ func (d *draft) move(t Transition) error {
 	}
 	d.st.State, d.api.Spec.State = to, to
 	if to.Served() && to != StateDeprecated {
-		if _, err := d.m.examine(definition{api: d.api}, nil); err != nil {
+		if _, err := d.m.examine(definition{api: d.api}, nil, d.p.by.Plans); err != nil {
 			return err
 		}
 	}

@@ -30,6 +30,8 @@ type ManagerOptions struct {
 	Prepare func(ctx context.Context, api *API) error
 	// Forget removes what is stored of an API that was deleted; an error is logged. nil = nothing.
 	Forget func(ctx context.Context, api *API) error
+	// Subscriptions knows the plans that APIs offer and keeps who has subscribed; nil = plans are not checked and nobody has.
+	Subscriptions Subscriptions
 	// Reconcile is how often everything is compared; 0 = once a minute.
 	Reconcile time.Duration
 	// Lag is told what was seen and says when the watch lags; nil = nothing does.
@@ -169,7 +171,7 @@ func (m *Manager) Validate(src Source) (warnings []*doc.Error, err error) {
 	if in.api.Spec.Topics == nil {
 		in.api.Spec.Topics = []Topic{anyTopic()}
 	}
-	return m.examine(in.definition, in.unread)
+	return m.examine(in.definition, in.unread, nil)
 }
 
 // Availability tells what of a new API is free; each may be empty.

@@ -25,6 +25,10 @@ type Write struct {
 	DryRun bool
 	// Comment is kept in the history, at most 500 characters.
 	Comment string
+	// Cascade lets Delete take the subscriptions of the API with it.
+	Cascade bool
+	// Plans are names of plans that count as there beside those that are: those of the same bundle.
+	Plans []string
 }
 
 // Result is what a change came to, or with Write.DryRun would.
@@ -176,6 +180,8 @@ type ApplyOptions struct {
 	Prune bool
 	// Force overwrites what was edited elsewhere since the last Apply.
 	Force bool
+	// Others are kinds of definitions in the sources that somebody else applies.
+	Others []string
 }
 
 // Applied is what Apply did with one object.

@@ -30,6 +30,9 @@ const (
 	DenyExists         Kind = "deny-exists"
 	TooManyRecords     Kind = "too-many-records"
 	ImmutableField     Kind = "immutable-field"
+	UnknownAPI         Kind = "unknown-api"
+	APIDeprecated      Kind = "api-deprecated"
+	NotPublished       Kind = "not-published"
 )
 
 // managed are the rows of the management API; written once, here, and only read. What is wrong with a definition is named by the slugs
@@ -72,6 +75,7 @@ var managed = map[Kind]entry{
 	"endpoint-loop":        {status: 422, title: "Endpoint is this gateway"},
 	"endpoint-forbidden":   {status: 422, title: "Endpoint not allowed"},
 	UnknownPlan:            {status: 422, title: "Unknown plan"},
+	UnknownAPI:             {status: 422, title: "Unknown API"},
 	UnknownApplication:     {status: 422, title: "Unknown application"},
 	"unknown-scope":        {status: 422, title: "Unknown scope"},
 	"unknown-param":        {status: 422, title: "Unknown parameter"},
@@ -108,7 +112,8 @@ var managed = map[Kind]entry{
 	"api-live":               {status: 409, title: "API is live"},
 	"api-retired":            {status: 409, title: "API is retired"},
 	"has-subscriptions":      {status: 409, title: "API has subscriptions"},
-	"api-deprecated":         {status: 409, title: "API is deprecated"},
+	APIDeprecated:            {status: 409, title: "API is deprecated"},
+	NotPublished:             {status: 409, title: "API is not published"},
 	"revision-deployed":      {status: 409, title: "Revision is deployed"},
 	"revision-limit":         {status: 409, title: "Too many revisions"},
 	"mapping-differs":        {status: 409, title: "Mapping differs"},
