@@ -12,6 +12,8 @@ import (
 
 	"sluice/config"
 	"sluice/config/admin"
+	"sluice/internal/access"
+	"sluice/internal/access/token"
 	"sluice/internal/auth"
 	"sluice/internal/broker"
 	"sluice/internal/obs"
@@ -42,7 +44,7 @@ func (p *process) buildAdmin(ctx context.Context, e env) error {
 	if err != nil {
 		return withCode(exitInvalid, err)
 	}
-	server, err := admin.New(admin.Deps{Accounts: accounts, Catalog: p.manager, Options: catalogOptions(p.cfg, p.guard), Guard: p.guard, NoImport: !p.cfg.Control.ImportURL,
+	server, err := admin.New(admin.Deps{Accounts: accounts, Catalog: p.manager, Access: p.access, Tickets: p.tickets(), Options: catalogOptions(p.cfg, p.guard), Guard: p.guard, NoImport: !p.cfg.Control.ImportURL,
 		Build: version.Read(), Logger: p.log})
 	if err != nil {
 		return withCode(exitFailed, err)
@@ -68,6 +70,11 @@ func (p *process) buildAdmin(ctx context.Context, e env) error {
 		}
 	})
 	return nil
+}
+
+// tickets sells tickets for streams out of the management API.
+func (p *process) tickets() *token.Tickets {
+	return token.NewTickets(p.broker.Bucket(access.TicketBucket), nil)
 }
 
 // firstPassword reads the first line of a file; "" without a file.

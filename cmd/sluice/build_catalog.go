@@ -6,7 +6,9 @@ import (
 	"time"
 
 	"sluice/config"
+	"sluice/config/admin"
 	"sluice/config/catalog"
+	"sluice/internal/access"
 	"sluice/internal/broker"
 	"sluice/internal/obs"
 )
@@ -27,6 +29,7 @@ func (p *process) openShared() {
 	p.lag = broker.NewLag(time.Now)
 	p.manager = catalog.NewManager(catalog.ManagerOptions{
 		Options: catalogOptions(p.cfg, p.guard), Dir: filepath.Join(p.cfg.Data, "catalog"), MaxRevisions: p.cfg.Catalog.MaxRevisions, Logger: p.log, Lag: p.lag,
+		Subscriptions: admin.Subscriptions{Store: func() *access.Store { return p.access }},
 		Open: func(ctx context.Context) (broker.Bucket, error) {
 			if p.cfg.Has(config.RoleControl) {
 				return p.broker.Admin().Bucket(ctx, catalog.Bucket, catalog.BucketHistory)

@@ -10,10 +10,26 @@ import (
 	"time"
 
 	catalog "sluice/config/catalog"
+	access "sluice/internal/access"
 
 	"github.com/labstack/echo/v4"
 	"github.com/oapi-codegen/runtime"
 )
+
+// Defines values for AccessPlannedDryRun.
+const (
+	AccessPlannedDryRunTrue AccessPlannedDryRun = true
+)
+
+// Valid indicates whether the value is a known member of the AccessPlannedDryRun enum.
+func (e AccessPlannedDryRun) Valid() bool {
+	switch e {
+	case AccessPlannedDryRunTrue:
+		return true
+	default:
+		return false
+	}
+}
 
 // Defines values for Action.
 const (
@@ -42,6 +58,60 @@ func (e Action) Valid() bool {
 	case Republish:
 		return true
 	case Retire:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for ApplicationDefinitionAPIVersion.
+const (
+	ApplicationDefinitionAPIVersionSluiceV1 ApplicationDefinitionAPIVersion = "sluice/v1"
+)
+
+// Valid indicates whether the value is a known member of the ApplicationDefinitionAPIVersion enum.
+func (e ApplicationDefinitionAPIVersion) Valid() bool {
+	switch e {
+	case ApplicationDefinitionAPIVersionSluiceV1:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for ApplicationDefinitionKind.
+const (
+	ApplicationDefinitionKindApplication ApplicationDefinitionKind = "Application"
+)
+
+// Valid indicates whether the value is a known member of the ApplicationDefinitionKind enum.
+func (e ApplicationDefinitionKind) Valid() bool {
+	switch e {
+	case ApplicationDefinitionKindApplication:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for ApplyResultKind.
+const (
+	ApplyResultKindAPI          ApplyResultKind = "API"
+	ApplyResultKindApplication  ApplyResultKind = "Application"
+	ApplyResultKindPlan         ApplyResultKind = "Plan"
+	ApplyResultKindSubscription ApplyResultKind = "Subscription"
+)
+
+// Valid indicates whether the value is a known member of the ApplyResultKind enum.
+func (e ApplyResultKind) Valid() bool {
+	switch e {
+	case ApplyResultKindAPI:
+		return true
+	case ApplyResultKindApplication:
+		return true
+	case ApplyResultKindPlan:
+		return true
+	case ApplyResultKindSubscription:
 		return true
 	default:
 		return false
@@ -93,15 +163,75 @@ func (e FindingLevel) Valid() bool {
 	}
 }
 
+// Defines values for Lang.
+const (
+	Curl        Lang = "curl"
+	Eventsource Lang = "eventsource"
+	Fetch       Lang = "fetch"
+	Go          Lang = "go"
+	Java        Lang = "java"
+	Python      Lang = "python"
+)
+
+// Valid indicates whether the value is a known member of the Lang enum.
+func (e Lang) Valid() bool {
+	switch e {
+	case Curl:
+		return true
+	case Eventsource:
+		return true
+	case Fetch:
+		return true
+	case Go:
+		return true
+	case Java:
+		return true
+	case Python:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for PlanDryRun.
 const (
-	True PlanDryRun = true
+	PlanDryRunTrue PlanDryRun = true
 )
 
 // Valid indicates whether the value is a known member of the PlanDryRun enum.
 func (e PlanDryRun) Valid() bool {
 	switch e {
-	case True:
+	case PlanDryRunTrue:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for PlanDefinitionAPIVersion.
+const (
+	PlanDefinitionAPIVersionSluiceV1 PlanDefinitionAPIVersion = "sluice/v1"
+)
+
+// Valid indicates whether the value is a known member of the PlanDefinitionAPIVersion enum.
+func (e PlanDefinitionAPIVersion) Valid() bool {
+	switch e {
+	case PlanDefinitionAPIVersionSluiceV1:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for PlanDefinitionKind.
+const (
+	PlanDefinitionKindPlan PlanDefinitionKind = "Plan"
+)
+
+// Valid indicates whether the value is a known member of the PlanDefinitionKind enum.
+func (e PlanDefinitionKind) Valid() bool {
+	switch e {
+	case PlanDefinitionKindPlan:
 		return true
 	default:
 		return false
@@ -120,6 +250,30 @@ func (e PublicTopicSecurity) Valid() bool {
 	case None:
 		return true
 	case Required:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for RevocationKind.
+const (
+	RevocationKindApplication RevocationKind = "application"
+	RevocationKindIssuer      RevocationKind = "issuer"
+	RevocationKindSubject     RevocationKind = "subject"
+	RevocationKindToken       RevocationKind = "token"
+)
+
+// Valid indicates whether the value is a known member of the RevocationKind enum.
+func (e RevocationKind) Valid() bool {
+	switch e {
+	case RevocationKindApplication:
+		return true
+	case RevocationKindIssuer:
+		return true
+	case RevocationKindSubject:
+		return true
+	case RevocationKindToken:
 		return true
 	default:
 		return false
@@ -174,6 +328,36 @@ func (e State) Valid() bool {
 	case PUBLISHED:
 		return true
 	case RETIRED:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for SubscriptionDefinitionAPIVersion.
+const (
+	SubscriptionDefinitionAPIVersionSluiceV1 SubscriptionDefinitionAPIVersion = "sluice/v1"
+)
+
+// Valid indicates whether the value is a known member of the SubscriptionDefinitionAPIVersion enum.
+func (e SubscriptionDefinitionAPIVersion) Valid() bool {
+	switch e {
+	case SubscriptionDefinitionAPIVersionSluiceV1:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for SubscriptionDefinitionKind.
+const (
+	SubscriptionDefinitionKindSubscription SubscriptionDefinitionKind = "Subscription"
+)
+
+// Valid indicates whether the value is a known member of the SubscriptionDefinitionKind enum.
+func (e SubscriptionDefinitionKind) Valid() bool {
+	switch e {
+	case SubscriptionDefinitionKindSubscription:
 		return true
 	default:
 		return false
@@ -414,6 +598,30 @@ func (e ExportPublicAsyncAPIParamsFormat) Valid() bool {
 	}
 }
 
+// Defines values for ExportAllParamsKinds.
+const (
+	ExportAllParamsKindsAPI          ExportAllParamsKinds = "API"
+	ExportAllParamsKindsApplication  ExportAllParamsKinds = "Application"
+	ExportAllParamsKindsPlan         ExportAllParamsKinds = "Plan"
+	ExportAllParamsKindsSubscription ExportAllParamsKinds = "Subscription"
+)
+
+// Valid indicates whether the value is a known member of the ExportAllParamsKinds enum.
+func (e ExportAllParamsKinds) Valid() bool {
+	switch e {
+	case ExportAllParamsKindsAPI:
+		return true
+	case ExportAllParamsKindsApplication:
+		return true
+	case ExportAllParamsKindsPlan:
+		return true
+	case ExportAllParamsKindsSubscription:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for ImportAsyncAPIParamsMode.
 const (
 	ImportAsyncAPIParamsModeLenient ImportAsyncAPIParamsMode = "lenient"
@@ -476,8 +684,82 @@ type APISummary struct {
 	Visibility string    `json:"visibility"`
 }
 
+// AccessPlanned what a dry run answers
+type AccessPlanned struct {
+	Diff   []Change            `json:"diff"`
+	DryRun AccessPlannedDryRun `json:"dryRun"`
+}
+
+// AccessPlannedDryRun defines model for AccessPlanned.DryRun.
+type AccessPlannedDryRun bool
+
 // Action defines model for Action.
 type Action string
+
+// ApplicationDefinition what subscribes: a program, or a group of them; the resource `kind: Application`
+type ApplicationDefinition struct {
+	APIVersion ApplicationDefinitionAPIVersion `json:"apiVersion"`
+	Kind       ApplicationDefinitionKind       `json:"kind"`
+	Metadata   ApplicationMetadata             `json:"metadata"`
+	Spec       ApplicationSpec                 `json:"spec,omitempty"`
+
+	// Status what the server knows; ignored when sent
+	Status ApplicationStatus `json:"status,omitempty"`
+}
+
+// ApplicationDefinitionAPIVersion defines model for ApplicationDefinition.APIVersion.
+type ApplicationDefinitionAPIVersion string
+
+// ApplicationDefinitionKind defines model for ApplicationDefinition.Kind.
+type ApplicationDefinitionKind string
+
+// ApplicationList defines model for ApplicationList.
+type ApplicationList struct {
+	Items      []ApplicationDefinition `json:"items"`
+	NextCursor string                  `json:"nextCursor,omitempty"`
+	Total      int                     `json:"total"`
+}
+
+// ApplicationMetadata defines model for ApplicationMetadata.
+type ApplicationMetadata struct {
+	// Description at most 8 KiB
+	Description string `json:"description,omitempty"`
+
+	// DisplayName at most 100 characters
+	DisplayName string            `json:"displayName,omitempty"`
+	Labels      map[string]string `json:"labels,omitempty"`
+
+	// Name 1–60 of [A-Za-z0-9._-], first a letter or digit
+	Name string `json:"name"`
+
+	// Owner default: whoever created it
+	Owner string `json:"owner,omitempty"`
+}
+
+// ApplicationSpec defines model for ApplicationSpec.
+type ApplicationSpec struct {
+	// Clients clients of issuers whose tokens are this application's
+	Clients []ClientRef `json:"clients,omitempty"`
+
+	// Plan its own plan beside those of its subscriptions
+	Plan  string          `json:"plan,omitempty"`
+	State access.AppState `json:"state,omitempty"`
+}
+
+// ApplicationStatus what the server knows; ignored when sent
+type ApplicationStatus struct {
+	CreatedAt time.Time `json:"createdAt,omitempty"`
+
+	// ID also the client id at the built-in issuer
+	ID string `json:"id,omitempty"`
+
+	// Keys how many API keys are active
+	Keys int `json:"keys,omitempty"`
+
+	// Secret whether there is a client secret
+	Secret        bool `json:"secret,omitempty"`
+	Subscriptions int  `json:"subscriptions,omitempty"`
+}
 
 // Applied defines model for Applied.
 type Applied struct {
@@ -495,11 +777,17 @@ type ApplyResult struct {
 	// Impact what a change does to feeds and open streams
 	Impact Impact `json:"impact,omitempty"`
 
+	// Kind left out = API
+	Kind ApplyResultKind `json:"kind,omitempty"`
+
 	// Problem RFC 9457
 	Problem Problem           `json:"problem,omitempty"`
 	Result  ApplyResultResult `json:"result"`
 	Rev     int64             `json:"rev,omitempty"`
 }
+
+// ApplyResultKind left out = API
+type ApplyResultKind string
 
 // ApplyResultResult defines model for ApplyResult.Result.
 type ApplyResultResult string
@@ -536,10 +824,44 @@ type Check = catalog.Check
 // Client Client is how clients of an API are treated.
 type Client = catalog.Client
 
+// ClientRef defines model for ClientRef.
+type ClientRef = access.ClientRef
+
+// ClientSecret defines model for ClientSecret.
+type ClientSecret struct {
+	ClientID string `json:"clientId"`
+
+	// ClientSecret shown once
+	ClientSecret string `json:"clientSecret"`
+}
+
+// Connections seats of all edges together; 0 = no limit
+type Connections = access.Connections
+
 // Credentials defines model for Credentials.
 type Credentials struct {
 	Name     string `json:"name"`
 	Password string `json:"password"`
+}
+
+// Deny defines model for Deny.
+type Deny struct {
+	By     string    `json:"by,omitempty"`
+	ID     string    `json:"id"`
+	Kind   DenyKind  `json:"kind"`
+	Reason string    `json:"reason,omitempty"`
+	Until  time.Time `json:"until,omitempty"`
+	Value  string    `json:"value"`
+}
+
+// DenyKind defines model for DenyKind.
+type DenyKind = access.DenyKind
+
+// DenyList defines model for DenyList.
+type DenyList struct {
+	Items      []Deny `json:"items"`
+	NextCursor string `json:"nextCursor,omitempty"`
+	Total      int    `json:"total"`
 }
 
 // Deployments defines model for Deployments.
@@ -614,6 +936,61 @@ type Imported struct {
 	Report []Finding `json:"report"`
 }
 
+// Key defines model for Key.
+type Key struct {
+	AllowedIPs     []string `json:"allowedIPs,omitempty"`
+	AllowedOrigins []string `json:"allowedOrigins,omitempty"`
+
+	// Application its id
+	Application string    `json:"application"`
+	CreatedAt   time.Time `json:"createdAt"`
+	Expires     time.Time `json:"expires,omitempty"`
+	ID          string    `json:"id"`
+	Name        string    `json:"name,omitempty"`
+	State       KeyState  `json:"state"`
+	Topics      []string  `json:"topics,omitempty"`
+}
+
+// KeyList defines model for KeyList.
+type KeyList struct {
+	Items []Key `json:"items"`
+	Total int   `json:"total"`
+}
+
+// KeyMade defines model for KeyMade.
+type KeyMade struct {
+	AllowedIPs     []string `json:"allowedIPs,omitempty"`
+	AllowedOrigins []string `json:"allowedOrigins,omitempty"`
+
+	// Application its id
+	Application string    `json:"application"`
+	CreatedAt   time.Time `json:"createdAt"`
+	Expires     time.Time `json:"expires,omitempty"`
+	ID          string    `json:"id"`
+
+	// Key what clients send in the header `ApiKey`; shown once
+	Key    string   `json:"key"`
+	Name   string   `json:"name,omitempty"`
+	State  KeyState `json:"state"`
+	Topics []string `json:"topics,omitempty"`
+}
+
+// KeyState defines model for KeyState.
+type KeyState = access.KeyState
+
+// KeyUpdate defines model for KeyUpdate.
+type KeyUpdate struct {
+	AllowedIPs     []string  `json:"allowedIPs,omitempty"`
+	AllowedOrigins []string  `json:"allowedOrigins,omitempty"`
+	Expires        time.Time `json:"expires,omitempty"`
+	Name           string    `json:"name,omitempty"`
+	State          KeyState  `json:"state,omitempty"`
+	Topics         []string  `json:"topics,omitempty"`
+}
+
+// Lang defines model for Lang.
+type Lang string
+
 // Lifecycle defines model for Lifecycle.
 type Lifecycle struct {
 	// Actions what is allowed now
@@ -642,9 +1019,62 @@ type Message = catalog.Message
 // Metadata Metadata names and describes an API.
 type Metadata = catalog.Metadata
 
+// NewDeny defines model for NewDeny.
+type NewDeny struct {
+	Kind   DenyKind `json:"kind"`
+	Reason string   `json:"reason,omitempty"`
+
+	// Until left out = until deleted
+	Until time.Time `json:"until,omitempty"`
+
+	// Value ip: address or network; application: id or name; subject: issuer, a space, subject; api: `<name>@<version>`; subscription: id
+	Value string `json:"value"`
+}
+
+// NewKey defines model for NewKey.
+type NewKey struct {
+	// AllowedIPs addresses or networks; left out = all
+	AllowedIPs []string `json:"allowedIPs,omitempty"`
+
+	// AllowedOrigins web origins; left out = all
+	AllowedOrigins []string `json:"allowedOrigins,omitempty"`
+
+	// Expires left out = never
+	Expires time.Time `json:"expires,omitempty"`
+
+	// Name what people call it
+	Name string `json:"name,omitempty"`
+
+	// Topics names of topics or concrete paths; left out = all
+	Topics []string `json:"topics,omitempty"`
+}
+
 // NewRevision defines model for NewRevision.
 type NewRevision struct {
 	Description string `json:"description,omitempty"`
+}
+
+// NewRevocation defines model for NewRevocation.
+type NewRevocation struct {
+	// Hard end streams without letting out what was sent already
+	Hard bool `json:"hard,omitempty"`
+
+	// Issuer of kind token, subject, issuer: its URL as in `iss`
+	Issuer string         `json:"issuer,omitempty"`
+	Kind   RevocationKind `json:"kind"`
+	Reason string         `json:"reason,omitempty"`
+
+	// Value token: its `jti`; subject: its `sub`; application: id or name
+	Value string `json:"value,omitempty"`
+}
+
+// NewTicket defines model for NewTicket.
+type NewTicket struct {
+	// Application id or name of the application that reads; left out = an API is tried out, or the only one that has subscribed
+	Application string `json:"application,omitempty"`
+
+	// Topic name of a topic or a concrete path below the API
+	Topic string `json:"topic"`
 }
 
 // NewUser defines model for NewUser.
@@ -690,6 +1120,69 @@ type Plan struct {
 // PlanDryRun defines model for Plan.DryRun.
 type PlanDryRun bool
 
+// PlanDefinition what a subscription may take, the resource `kind: Plan`
+type PlanDefinition struct {
+	APIVersion PlanDefinitionAPIVersion `json:"apiVersion"`
+	Kind       PlanDefinitionKind       `json:"kind"`
+	Metadata   PlanMetadata             `json:"metadata"`
+	Spec       PlanSpec                 `json:"spec"`
+
+	// Status ignored when sent
+	Status map[string]interface{} `json:"status,omitempty"`
+}
+
+// PlanDefinitionAPIVersion defines model for PlanDefinition.APIVersion.
+type PlanDefinitionAPIVersion string
+
+// PlanDefinitionKind defines model for PlanDefinition.Kind.
+type PlanDefinitionKind string
+
+// PlanList defines model for PlanList.
+type PlanList struct {
+	Items      []PlanDefinition `json:"items"`
+	NextCursor string           `json:"nextCursor,omitempty"`
+	Total      int              `json:"total"`
+}
+
+// PlanMetadata defines model for PlanMetadata.
+type PlanMetadata struct {
+	// Description at most 8 KiB
+	Description string `json:"description,omitempty"`
+
+	// DisplayName at most 100 characters
+	DisplayName string `json:"displayName,omitempty"`
+
+	// Name 1–60 of [A-Za-z0-9._-], first a letter or digit
+	Name string `json:"name"`
+}
+
+// PlanSpec defines model for PlanSpec.
+type PlanSpec struct {
+	// Connections seats of all edges together; 0 = no limit
+	Connections Connections `json:"connections"`
+
+	// Enforce `false` only counts
+	Enforce bool `json:"enforce"`
+
+	// MaxDuration of one stream; 0 = no limit
+	MaxDuration time.Duration `json:"maxDuration,omitempty"`
+
+	// OnQuotaEnd streams wait for the reset, or are closed; auto waits if it is at most a minute
+	OnQuotaEnd access.QuotaEnd `json:"onQuotaEnd,omitempty"`
+
+	// Quota how many events one subscription gets in a window
+	Quota Quota `json:"quota"`
+
+	// Rate shapes each connection: what is more waits
+	Rate Rate `json:"rate"`
+
+	// RequiresApproval new subscriptions wait for a publisher
+	RequiresApproval bool `json:"requiresApproval,omitempty"`
+
+	// WhenSourceDown go on by estimate, or deliver nothing, while the shared counters are away
+	WhenSourceDown access.FailPolicy `json:"whenSourceDown,omitempty"`
+}
+
 // Problem RFC 9457
 type Problem struct {
 	// Allowed of transition-not-allowed
@@ -732,7 +1225,7 @@ type PublicAPI struct {
 	Topics     []PublicTopic `json:"topics"`
 	Transports []string      `json:"transports"`
 
-	// Urls where clients reach it
+	// Urls where clients reach it, as edge.publicURLs say
 	Urls    []string `json:"urls,omitempty"`
 	Version string   `json:"version"`
 }
@@ -761,8 +1254,20 @@ type PublicTopic struct {
 // PublicTopicSecurity defines model for PublicTopic.Security.
 type PublicTopicSecurity string
 
+// PublicTopicList defines model for PublicTopicList.
+type PublicTopicList struct {
+	Items []PublicTopic `json:"items"`
+	Total int           `json:"total"`
+}
+
 // QueryParam QueryParam is a query parameter that is part of a feed's identity.
 type QueryParam = catalog.QueryParam
+
+// Quota how many events one subscription gets in a window
+type Quota = access.Quota
+
+// Rate shapes each connection: what is more waits
+type Rate = access.Rate
 
 // Retention Retention is what is kept for returning clients, whichever bound comes first.
 type Retention = catalog.Retention
@@ -790,6 +1295,31 @@ type RevisionList struct {
 	Total int        `json:"total"`
 }
 
+// Revocation defines model for Revocation.
+type Revocation struct {
+	// Before what was issued before this has ended
+	Before time.Time      `json:"before"`
+	By     string         `json:"by,omitempty"`
+	Hard   bool           `json:"hard,omitempty"`
+	Issuer string         `json:"issuer,omitempty"`
+	Kind   RevocationKind `json:"kind"`
+	Reason string         `json:"reason,omitempty"`
+
+	// Until how long it is kept
+	Until time.Time `json:"until"`
+	Value string    `json:"value,omitempty"`
+}
+
+// RevocationKind defines model for RevocationKind.
+type RevocationKind string
+
+// RevocationList defines model for RevocationList.
+type RevocationList struct {
+	Items      []Revocation `json:"items"`
+	NextCursor string       `json:"nextCursor,omitempty"`
+	Total      int          `json:"total"`
+}
+
 // Role defines model for Role.
 type Role string
 
@@ -803,6 +1333,23 @@ type Session struct {
 	Name    string    `json:"name"`
 	Roles   []Role    `json:"roles"`
 	Token   string    `json:"token"`
+}
+
+// Snippet defines model for Snippet.
+type Snippet struct {
+	Code  string `json:"code"`
+	Lang  Lang   `json:"lang"`
+	Title string `json:"title"`
+}
+
+// SnippetList defines model for SnippetList.
+type SnippetList struct {
+	Items []Snippet `json:"items"`
+	Topic string    `json:"topic"`
+	Total int       `json:"total"`
+
+	// URL where the programs read
+	URL string `json:"url"`
 }
 
 // Spec Spec is what an API does.
@@ -821,6 +1368,9 @@ type StateChange struct {
 
 	// DeprecateOlder publish only. Deprecate the other PUBLISHED versions in the same change
 	DeprecateOlder bool `json:"deprecateOlder,omitempty"`
+
+	// RequireResubscription publish only. `false` subscribes everyone who has subscribed to the version before
+	RequireResubscription *bool `json:"requireResubscription,omitempty"`
 }
 
 // Status what the server knows of an API; ignored when sent
@@ -842,6 +1392,83 @@ type Status struct {
 	// Urls where clients reach what is deployed, as edge.publicURLs say
 	Urls     []string  `json:"urls,omitempty"`
 	Warnings []Finding `json:"warnings,omitempty"`
+}
+
+// SubscriptionDefinition an application's right to read one version of an API by a plan; the resource `kind: Subscription`
+type SubscriptionDefinition struct {
+	APIVersion SubscriptionDefinitionAPIVersion `json:"apiVersion"`
+	Kind       SubscriptionDefinitionKind       `json:"kind"`
+	Metadata   SubscriptionMetadata             `json:"metadata,omitempty"`
+	Spec       SubscriptionSpec                 `json:"spec"`
+
+	// Status what the server knows; ignored when sent
+	Status SubscriptionStatus `json:"status,omitempty"`
+}
+
+// SubscriptionDefinitionAPIVersion defines model for SubscriptionDefinition.APIVersion.
+type SubscriptionDefinitionAPIVersion string
+
+// SubscriptionDefinitionKind defines model for SubscriptionDefinition.Kind.
+type SubscriptionDefinitionKind string
+
+// SubscriptionList defines model for SubscriptionList.
+type SubscriptionList struct {
+	Items      []SubscriptionDefinition `json:"items"`
+	NextCursor string                   `json:"nextCursor,omitempty"`
+	Total      int                      `json:"total"`
+}
+
+// SubscriptionMetadata defines model for SubscriptionMetadata.
+type SubscriptionMetadata struct {
+	// Name the id that the server gave it; left out of a new one
+	Name string `json:"name,omitempty"`
+}
+
+// SubscriptionSpec defines model for SubscriptionSpec.
+type SubscriptionSpec struct {
+	// API name of the API
+	API string `json:"api"`
+
+	// Application name or id of the application
+	Application string `json:"application"`
+
+	// Expires left out = never
+	Expires time.Time `json:"expires,omitempty"`
+
+	// Plan one of those that the API offers
+	Plan  string            `json:"plan"`
+	State SubscriptionState `json:"state,omitempty"`
+
+	// Topics names of topics or concrete paths; left out = all
+	Topics  []string `json:"topics,omitempty"`
+	Version string   `json:"version"`
+}
+
+// SubscriptionState defines model for SubscriptionState.
+type SubscriptionState = access.SubState
+
+// SubscriptionStateChange defines model for SubscriptionStateChange.
+type SubscriptionStateChange struct {
+	State SubscriptionState `json:"state"`
+}
+
+// SubscriptionStatus what the server knows; ignored when sent
+type SubscriptionStatus struct {
+	ApplicationID string    `json:"applicationId,omitempty"`
+	CreatedAt     time.Time `json:"createdAt,omitempty"`
+	CreatedBy     string    `json:"createdBy,omitempty"`
+	ID            string    `json:"id,omitempty"`
+
+	// Owner of the application
+	Owner string `json:"owner,omitempty"`
+}
+
+// TicketMade defines model for TicketMade.
+type TicketMade struct {
+	Expires time.Time `json:"expires"`
+
+	// Ticket shown once
+	Ticket string `json:"ticket"`
 }
 
 // Topic Topic is a declared subscribe-only channel of an API: exact (/ticks), template (/ticks/{symbol}) or wildcard (/*).
@@ -900,6 +1527,9 @@ type Version struct {
 	Version string `json:"version"`
 }
 
+// ApplicationID defines model for ApplicationID.
+type ApplicationID = string
+
 // AsyncAPIVersion defines model for AsyncAPIVersion.
 type AsyncAPIVersion string
 
@@ -924,14 +1554,23 @@ type IfNoneMatch = string
 // ImportMode defines model for ImportMode.
 type ImportMode string
 
+// KeyID defines model for KeyID.
+type KeyID = string
+
 // Limit defines model for Limit.
 type Limit = int
 
 // N defines model for N.
 type N = int
 
+// PlanName defines model for PlanName.
+type PlanName = string
+
 // Sort defines model for Sort.
 type Sort string
+
+// SubscriptionID defines model for SubscriptionID.
+type SubscriptionID = string
 
 // TopicName defines model for TopicName.
 type TopicName = string
@@ -961,6 +1600,9 @@ type Judged = Verdict
 
 // Planned defines model for Planned.
 type Planned = Plan
+
+// PlannedAccess what a dry run answers
+type PlannedAccess = AccessPlanned
 
 // PlannedImport defines model for PlannedImport.
 type PlannedImport = Imported
@@ -1012,6 +1654,9 @@ type DeleteAPIParams struct {
 
 	// Force delete a live API; admin only
 	Force bool `form:"force,omitempty" json:"force,omitempty"`
+
+	// Cascade delete its subscriptions too; without it they keep the API (409 `has-subscriptions`)
+	Cascade bool `form:"cascade,omitempty" json:"cascade,omitempty"`
 
 	// IfMatch the ETag that must still be current, or `*`
 	IfMatch IfMatch `json:"If-Match,omitempty"`
@@ -1167,12 +1812,74 @@ type CopyVersionParams struct {
 	IfMatch IfMatch `json:"If-Match,omitempty"`
 }
 
+// ListApplicationsParams defines parameters for ListApplications.
+type ListApplicationsParams struct {
+	// Q part of name or display name
+	Q string `form:"q,omitempty" json:"q,omitempty"`
+
+	// Label `key` or `key=value`
+	Label string `form:"label,omitempty" json:"label,omitempty"`
+
+	// Limit most entries of a page
+	Limit Limit `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// Cursor `nextCursor` of the page before
+	Cursor Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
+}
+
+// CreateApplicationParams defines parameters for CreateApplication.
+type CreateApplicationParams struct {
+	// DryRun check all and write nothing
+	DryRun DryRun `form:"dryRun,omitempty" json:"dryRun,omitempty"`
+}
+
+// DeleteApplicationParams defines parameters for DeleteApplication.
+type DeleteApplicationParams struct {
+	// DryRun check all and write nothing
+	DryRun DryRun `form:"dryRun,omitempty" json:"dryRun,omitempty"`
+
+	// IfMatch the ETag that must still be current, or `*`
+	IfMatch IfMatch `json:"If-Match,omitempty"`
+}
+
+// GetApplicationParams defines parameters for GetApplication.
+type GetApplicationParams struct {
+	// IfNoneMatch an ETag that is known
+	IfNoneMatch IfNoneMatch `json:"If-None-Match,omitempty"`
+}
+
+// UpdateApplicationParams defines parameters for UpdateApplication.
+type UpdateApplicationParams struct {
+	// DryRun check all and write nothing
+	DryRun DryRun `form:"dryRun,omitempty" json:"dryRun,omitempty"`
+
+	// IfMatch the ETag that must still be current, or `*`
+	IfMatch IfMatch `json:"If-Match,omitempty"`
+}
+
+// UpdateApplication200JSONResponseBody defines parameters for UpdateApplication.
+type UpdateApplication200JSONResponseBody struct {
+	union json.RawMessage
+}
+
+// DeleteKeyParams defines parameters for DeleteKey.
+type DeleteKeyParams struct {
+	// IfMatch the ETag that must still be current, or `*`
+	IfMatch IfMatch `json:"If-Match,omitempty"`
+}
+
+// UpdateKeyParams defines parameters for UpdateKey.
+type UpdateKeyParams struct {
+	// IfMatch the ETag that must still be current, or `*`
+	IfMatch IfMatch `json:"If-Match,omitempty"`
+}
+
 // ApplyParams defines parameters for Apply.
 type ApplyParams struct {
-	// Set name of the bundle; its APIs get the label `sluice/set`
+	// Set name of the bundle; its APIs and applications get the label `sluice/set`
 	Set string `form:"set,omitempty" json:"set,omitempty"`
 
-	// Prune delete APIs of the set that the bundle no longer has
+	// Prune delete APIs and applications of the set, and subscriptions of its applications, that the bundle no longer has
 	Prune bool `form:"prune,omitempty" json:"prune,omitempty"`
 
 	// Force overwrite what was edited elsewhere
@@ -1187,6 +1894,21 @@ type CheckAvailabilityParams struct {
 	Name    string `form:"name" json:"name"`
 	Context string `form:"context" json:"context"`
 	Version string `form:"version" json:"version"`
+}
+
+// ListDeniesParams defines parameters for ListDenies.
+type ListDeniesParams struct {
+	// Limit most entries of a page
+	Limit Limit `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// Cursor `nextCursor` of the page before
+	Cursor Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
+}
+
+// DeleteDenyParams defines parameters for DeleteDeny.
+type DeleteDenyParams struct {
+	// IfMatch the ETag that must still be current, or `*`
+	IfMatch IfMatch `json:"If-Match,omitempty"`
 }
 
 // ListPublicAPIsParams defines parameters for ListPublicAPIs.
@@ -1214,11 +1936,26 @@ type ExportPublicAsyncAPIParamsVersion string
 // ExportPublicAsyncAPIParamsFormat defines parameters for ExportPublicAsyncAPI.
 type ExportPublicAsyncAPIParamsFormat string
 
+// ListSnippetsParams defines parameters for ListSnippets.
+type ListSnippetsParams struct {
+	// Topic name of the topic; left out = the first
+	Topic string `form:"topic,omitempty" json:"topic,omitempty"`
+
+	// Lang left out = all
+	Lang Lang `form:"lang,omitempty" json:"lang,omitempty"`
+}
+
 // ExportAllParams defines parameters for ExportAll.
 type ExportAllParams struct {
+	// Kinds which kinds, with commas between; left out = API
+	Kinds []ExportAllParamsKinds `form:"kinds,omitempty" json:"kinds,omitempty"`
+
 	// Label `key` or `key=value`
 	Label string `form:"label,omitempty" json:"label,omitempty"`
 }
+
+// ExportAllParamsKinds defines parameters for ExportAll.
+type ExportAllParamsKinds string
 
 // SetDefaultVersionParams defines parameters for SetDefaultVersion.
 type SetDefaultVersionParams struct {
@@ -1265,6 +2002,116 @@ type ImportWSO2Params struct {
 	DryRun DryRun `form:"dryRun,omitempty" json:"dryRun,omitempty"`
 }
 
+// ListPlansParams defines parameters for ListPlans.
+type ListPlansParams struct {
+	// Limit most entries of a page
+	Limit Limit `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// Cursor `nextCursor` of the page before
+	Cursor Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
+}
+
+// CreatePlanParams defines parameters for CreatePlan.
+type CreatePlanParams struct {
+	// DryRun check all and write nothing
+	DryRun DryRun `form:"dryRun,omitempty" json:"dryRun,omitempty"`
+}
+
+// DeletePlanParams defines parameters for DeletePlan.
+type DeletePlanParams struct {
+	// DryRun check all and write nothing
+	DryRun DryRun `form:"dryRun,omitempty" json:"dryRun,omitempty"`
+
+	// IfMatch the ETag that must still be current, or `*`
+	IfMatch IfMatch `json:"If-Match,omitempty"`
+}
+
+// GetPlanParams defines parameters for GetPlan.
+type GetPlanParams struct {
+	// IfNoneMatch an ETag that is known
+	IfNoneMatch IfNoneMatch `json:"If-None-Match,omitempty"`
+}
+
+// UpdatePlanParams defines parameters for UpdatePlan.
+type UpdatePlanParams struct {
+	// DryRun check all and write nothing
+	DryRun DryRun `form:"dryRun,omitempty" json:"dryRun,omitempty"`
+
+	// IfMatch the ETag that must still be current, or `*`
+	IfMatch IfMatch `json:"If-Match,omitempty"`
+}
+
+// UpdatePlan200JSONResponseBody defines parameters for UpdatePlan.
+type UpdatePlan200JSONResponseBody struct {
+	union json.RawMessage
+}
+
+// ListRevocationsParams defines parameters for ListRevocations.
+type ListRevocationsParams struct {
+	// Limit most entries of a page
+	Limit Limit `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// Cursor `nextCursor` of the page before
+	Cursor Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
+}
+
+// ListSubscriptionsParams defines parameters for ListSubscriptions.
+type ListSubscriptionsParams struct {
+	// Application id or name of an application
+	Application string `form:"application,omitempty" json:"application,omitempty"`
+
+	// API `<name>@<version>`, or a name for all versions
+	API   string            `form:"api,omitempty" json:"api,omitempty"`
+	State SubscriptionState `form:"state,omitempty" json:"state,omitempty"`
+
+	// Limit most entries of a page
+	Limit Limit `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// Cursor `nextCursor` of the page before
+	Cursor Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
+}
+
+// CreateSubscriptionParams defines parameters for CreateSubscription.
+type CreateSubscriptionParams struct {
+	// DryRun check all and write nothing
+	DryRun DryRun `form:"dryRun,omitempty" json:"dryRun,omitempty"`
+}
+
+// DeleteSubscriptionParams defines parameters for DeleteSubscription.
+type DeleteSubscriptionParams struct {
+	// DryRun check all and write nothing
+	DryRun DryRun `form:"dryRun,omitempty" json:"dryRun,omitempty"`
+
+	// IfMatch the ETag that must still be current, or `*`
+	IfMatch IfMatch `json:"If-Match,omitempty"`
+}
+
+// GetSubscriptionParams defines parameters for GetSubscription.
+type GetSubscriptionParams struct {
+	// IfNoneMatch an ETag that is known
+	IfNoneMatch IfNoneMatch `json:"If-None-Match,omitempty"`
+}
+
+// UpdateSubscriptionParams defines parameters for UpdateSubscription.
+type UpdateSubscriptionParams struct {
+	// DryRun check all and write nothing
+	DryRun DryRun `form:"dryRun,omitempty" json:"dryRun,omitempty"`
+
+	// IfMatch the ETag that must still be current, or `*`
+	IfMatch IfMatch `json:"If-Match,omitempty"`
+}
+
+// UpdateSubscription200JSONResponseBody defines parameters for UpdateSubscription.
+type UpdateSubscription200JSONResponseBody struct {
+	union json.RawMessage
+}
+
+// SetSubscriptionStateParams defines parameters for SetSubscriptionState.
+type SetSubscriptionStateParams struct {
+	// IfMatch the ETag that must still be current, or `*`
+	IfMatch IfMatch `json:"If-Match,omitempty"`
+}
+
 // ValidateAsyncAPIJSONBody defines parameters for ValidateAsyncAPI.
 type ValidateAsyncAPIJSONBody = interface{}
 
@@ -1286,6 +2133,9 @@ type ChangeStateJSONRequestBody = StateChange
 // CreateRevisionJSONRequestBody defines body for CreateRevision for application/json ContentType.
 type CreateRevisionJSONRequestBody = NewRevision
 
+// CreateTicketJSONRequestBody defines body for CreateTicket for application/json ContentType.
+type CreateTicketJSONRequestBody = NewTicket
+
 // AddTopicJSONRequestBody defines body for AddTopic for application/json ContentType.
 type AddTopicJSONRequestBody = Topic
 
@@ -1295,8 +2145,23 @@ type SetTopicsJSONRequestBody = TopicInputs
 // CopyVersionJSONRequestBody defines body for CopyVersion for application/json ContentType.
 type CopyVersionJSONRequestBody = NewVersion
 
+// CreateApplicationJSONRequestBody defines body for CreateApplication for application/json ContentType.
+type CreateApplicationJSONRequestBody = ApplicationDefinition
+
+// UpdateApplicationJSONRequestBody defines body for UpdateApplication for application/json ContentType.
+type UpdateApplicationJSONRequestBody = ApplicationDefinition
+
+// CreateKeyJSONRequestBody defines body for CreateKey for application/json ContentType.
+type CreateKeyJSONRequestBody = NewKey
+
+// UpdateKeyJSONRequestBody defines body for UpdateKey for application/json ContentType.
+type UpdateKeyJSONRequestBody = KeyUpdate
+
 // ApplyJSONRequestBody defines body for Apply for application/json ContentType.
 type ApplyJSONRequestBody = API
+
+// CreateDenyJSONRequestBody defines body for CreateDeny for application/json ContentType.
+type CreateDenyJSONRequestBody = NewDeny
 
 // SetDefaultVersionJSONRequestBody defines body for SetDefaultVersion for application/json ContentType.
 type SetDefaultVersionJSONRequestBody = FamilyUpdate
@@ -1312,6 +2177,24 @@ type LoginJSONRequestBody = Credentials
 
 // ChangePasswordJSONRequestBody defines body for ChangePassword for application/json ContentType.
 type ChangePasswordJSONRequestBody = PasswordChange
+
+// CreatePlanJSONRequestBody defines body for CreatePlan for application/json ContentType.
+type CreatePlanJSONRequestBody = PlanDefinition
+
+// UpdatePlanJSONRequestBody defines body for UpdatePlan for application/json ContentType.
+type UpdatePlanJSONRequestBody = PlanDefinition
+
+// RevokeJSONRequestBody defines body for Revoke for application/json ContentType.
+type RevokeJSONRequestBody = NewRevocation
+
+// CreateSubscriptionJSONRequestBody defines body for CreateSubscription for application/json ContentType.
+type CreateSubscriptionJSONRequestBody = SubscriptionDefinition
+
+// UpdateSubscriptionJSONRequestBody defines body for UpdateSubscription for application/json ContentType.
+type UpdateSubscriptionJSONRequestBody = SubscriptionDefinition
+
+// SetSubscriptionStateJSONRequestBody defines body for SetSubscriptionState for application/json ContentType.
+type SetSubscriptionStateJSONRequestBody = SubscriptionStateChange
 
 // CreateUserJSONRequestBody defines body for CreateUser for application/json ContentType.
 type CreateUserJSONRequestBody = NewUser
@@ -1387,6 +2270,68 @@ func (t *APIOrPlan) UnmarshalJSON(b []byte) error {
 	return err
 }
 
+// AsApplicationDefinition returns the union data inside the UpdateApplication200JSONResponseBody as a ApplicationDefinition
+func (t UpdateApplication200JSONResponseBody) AsApplicationDefinition() (ApplicationDefinition, error) {
+	var body ApplicationDefinition
+	err := json.Unmarshal(t.union, &body)
+	return body, err
+}
+
+// FromApplicationDefinition overwrites any union data inside the UpdateApplication200JSONResponseBody as the provided ApplicationDefinition
+func (t *UpdateApplication200JSONResponseBody) FromApplicationDefinition(v ApplicationDefinition) error {
+	b, err := json.Marshal(v)
+	t.union = b
+	return err
+}
+
+// MergeApplicationDefinition performs a merge with any union data inside the UpdateApplication200JSONResponseBody, using the provided ApplicationDefinition
+func (t *UpdateApplication200JSONResponseBody) MergeApplicationDefinition(v ApplicationDefinition) error {
+	b, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+
+	merged, err := runtime.JSONMerge(t.union, b)
+	t.union = merged
+	return err
+}
+
+// AsAccessPlanned returns the union data inside the UpdateApplication200JSONResponseBody as a AccessPlanned
+func (t UpdateApplication200JSONResponseBody) AsAccessPlanned() (AccessPlanned, error) {
+	var body AccessPlanned
+	err := json.Unmarshal(t.union, &body)
+	return body, err
+}
+
+// FromAccessPlanned overwrites any union data inside the UpdateApplication200JSONResponseBody as the provided AccessPlanned
+func (t *UpdateApplication200JSONResponseBody) FromAccessPlanned(v AccessPlanned) error {
+	b, err := json.Marshal(v)
+	t.union = b
+	return err
+}
+
+// MergeAccessPlanned performs a merge with any union data inside the UpdateApplication200JSONResponseBody, using the provided AccessPlanned
+func (t *UpdateApplication200JSONResponseBody) MergeAccessPlanned(v AccessPlanned) error {
+	b, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+
+	merged, err := runtime.JSONMerge(t.union, b)
+	t.union = merged
+	return err
+}
+
+func (t UpdateApplication200JSONResponseBody) MarshalJSON() ([]byte, error) {
+	b, err := t.union.MarshalJSON()
+	return b, err
+}
+
+func (t *UpdateApplication200JSONResponseBody) UnmarshalJSON(b []byte) error {
+	err := t.union.UnmarshalJSON(b)
+	return err
+}
+
 // AsFamily returns the union data inside the SetDefaultVersion200JSONResponseBody as a Family
 func (t SetDefaultVersion200JSONResponseBody) AsFamily() (Family, error) {
 	var body Family
@@ -1449,6 +2394,130 @@ func (t *SetDefaultVersion200JSONResponseBody) UnmarshalJSON(b []byte) error {
 	return err
 }
 
+// AsPlanDefinition returns the union data inside the UpdatePlan200JSONResponseBody as a PlanDefinition
+func (t UpdatePlan200JSONResponseBody) AsPlanDefinition() (PlanDefinition, error) {
+	var body PlanDefinition
+	err := json.Unmarshal(t.union, &body)
+	return body, err
+}
+
+// FromPlanDefinition overwrites any union data inside the UpdatePlan200JSONResponseBody as the provided PlanDefinition
+func (t *UpdatePlan200JSONResponseBody) FromPlanDefinition(v PlanDefinition) error {
+	b, err := json.Marshal(v)
+	t.union = b
+	return err
+}
+
+// MergePlanDefinition performs a merge with any union data inside the UpdatePlan200JSONResponseBody, using the provided PlanDefinition
+func (t *UpdatePlan200JSONResponseBody) MergePlanDefinition(v PlanDefinition) error {
+	b, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+
+	merged, err := runtime.JSONMerge(t.union, b)
+	t.union = merged
+	return err
+}
+
+// AsAccessPlanned returns the union data inside the UpdatePlan200JSONResponseBody as a AccessPlanned
+func (t UpdatePlan200JSONResponseBody) AsAccessPlanned() (AccessPlanned, error) {
+	var body AccessPlanned
+	err := json.Unmarshal(t.union, &body)
+	return body, err
+}
+
+// FromAccessPlanned overwrites any union data inside the UpdatePlan200JSONResponseBody as the provided AccessPlanned
+func (t *UpdatePlan200JSONResponseBody) FromAccessPlanned(v AccessPlanned) error {
+	b, err := json.Marshal(v)
+	t.union = b
+	return err
+}
+
+// MergeAccessPlanned performs a merge with any union data inside the UpdatePlan200JSONResponseBody, using the provided AccessPlanned
+func (t *UpdatePlan200JSONResponseBody) MergeAccessPlanned(v AccessPlanned) error {
+	b, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+
+	merged, err := runtime.JSONMerge(t.union, b)
+	t.union = merged
+	return err
+}
+
+func (t UpdatePlan200JSONResponseBody) MarshalJSON() ([]byte, error) {
+	b, err := t.union.MarshalJSON()
+	return b, err
+}
+
+func (t *UpdatePlan200JSONResponseBody) UnmarshalJSON(b []byte) error {
+	err := t.union.UnmarshalJSON(b)
+	return err
+}
+
+// AsSubscriptionDefinition returns the union data inside the UpdateSubscription200JSONResponseBody as a SubscriptionDefinition
+func (t UpdateSubscription200JSONResponseBody) AsSubscriptionDefinition() (SubscriptionDefinition, error) {
+	var body SubscriptionDefinition
+	err := json.Unmarshal(t.union, &body)
+	return body, err
+}
+
+// FromSubscriptionDefinition overwrites any union data inside the UpdateSubscription200JSONResponseBody as the provided SubscriptionDefinition
+func (t *UpdateSubscription200JSONResponseBody) FromSubscriptionDefinition(v SubscriptionDefinition) error {
+	b, err := json.Marshal(v)
+	t.union = b
+	return err
+}
+
+// MergeSubscriptionDefinition performs a merge with any union data inside the UpdateSubscription200JSONResponseBody, using the provided SubscriptionDefinition
+func (t *UpdateSubscription200JSONResponseBody) MergeSubscriptionDefinition(v SubscriptionDefinition) error {
+	b, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+
+	merged, err := runtime.JSONMerge(t.union, b)
+	t.union = merged
+	return err
+}
+
+// AsAccessPlanned returns the union data inside the UpdateSubscription200JSONResponseBody as a AccessPlanned
+func (t UpdateSubscription200JSONResponseBody) AsAccessPlanned() (AccessPlanned, error) {
+	var body AccessPlanned
+	err := json.Unmarshal(t.union, &body)
+	return body, err
+}
+
+// FromAccessPlanned overwrites any union data inside the UpdateSubscription200JSONResponseBody as the provided AccessPlanned
+func (t *UpdateSubscription200JSONResponseBody) FromAccessPlanned(v AccessPlanned) error {
+	b, err := json.Marshal(v)
+	t.union = b
+	return err
+}
+
+// MergeAccessPlanned performs a merge with any union data inside the UpdateSubscription200JSONResponseBody, using the provided AccessPlanned
+func (t *UpdateSubscription200JSONResponseBody) MergeAccessPlanned(v AccessPlanned) error {
+	b, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+
+	merged, err := runtime.JSONMerge(t.union, b)
+	t.union = merged
+	return err
+}
+
+func (t UpdateSubscription200JSONResponseBody) MarshalJSON() ([]byte, error) {
+	b, err := t.union.MarshalJSON()
+	return b, err
+}
+
+func (t *UpdateSubscription200JSONResponseBody) UnmarshalJSON(b []byte) error {
+	err := t.union.UnmarshalJSON(b)
+	return err
+}
+
 // ServerInterface represents all server handlers.
 type ServerInterface interface {
 	// ListAPIs List APIs
@@ -1505,6 +2574,9 @@ type ServerInterface interface {
 	// RestoreRevision Copy a revision into the working copy
 	// (POST /api/v1/apis/{id}/revisions/{n}/restore)
 	RestoreRevision(ctx echo.Context, id ID, n N, params RestoreRevisionParams) error
+	// CreateTicket Make a ticket: `?ticket=` opens one stream within 30 seconds
+	// (POST /api/v1/apis/{id}/tickets)
+	CreateTicket(ctx echo.Context, id ID) error
 	// DeleteTopic Delete the topic named
 	// (DELETE /api/v1/apis/{id}/topics)
 	DeleteTopic(ctx echo.Context, id ID, params DeleteTopicParams) error
@@ -1523,12 +2595,57 @@ type ServerInterface interface {
 	// CopyVersion Copy an API to a new version
 	// (POST /api/v1/apis/{id}/versions)
 	CopyVersion(ctx echo.Context, id ID, params CopyVersionParams) error
+	// ListApplications List your applications; an admin's are all
+	// (GET /api/v1/applications)
+	ListApplications(ctx echo.Context, params ListApplicationsParams) error
+	// CreateApplication Create an application
+	// (POST /api/v1/applications)
+	CreateApplication(ctx echo.Context, params CreateApplicationParams) error
+	// DeleteApplication Delete an application with its keys and subscriptions: its streams end
+	// (DELETE /api/v1/applications/{id})
+	DeleteApplication(ctx echo.Context, id ApplicationID, params DeleteApplicationParams) error
+	// GetApplication Read an application
+	// (GET /api/v1/applications/{id})
+	GetApplication(ctx echo.Context, id ApplicationID, params GetApplicationParams) error
+	// UpdateApplication Replace the definition of an application
+	// (PUT /api/v1/applications/{id})
+	UpdateApplication(ctx echo.Context, id ApplicationID, params UpdateApplicationParams) error
+	// ListKeys List the API keys of an application
+	// (GET /api/v1/applications/{id}/keys)
+	ListKeys(ctx echo.Context, id ApplicationID) error
+	// CreateKey Make an API key
+	// (POST /api/v1/applications/{id}/keys)
+	CreateKey(ctx echo.Context, id ApplicationID) error
+	// DeleteKey Delete a key: streams that came by it end
+	// (DELETE /api/v1/applications/{id}/keys/{key})
+	DeleteKey(ctx echo.Context, id ApplicationID, key KeyID, params DeleteKeyParams) error
+	// GetKey Read what is known of a key
+	// (GET /api/v1/applications/{id}/keys/{key})
+	GetKey(ctx echo.Context, id ApplicationID, key KeyID) error
+	// UpdateKey Replace name and limits of a key, or revoke it
+	// (PUT /api/v1/applications/{id}/keys/{key})
+	UpdateKey(ctx echo.Context, id ApplicationID, key KeyID, params UpdateKeyParams) error
+	// RotateSecret Make a client secret for the built-in issuer; an older one ends
+	// (POST /api/v1/applications/{id}/secret)
+	RotateSecret(ctx echo.Context, id ApplicationID) error
 	// Apply Make the catalog hold these definitions
 	// (POST /api/v1/apply)
 	Apply(ctx echo.Context, params ApplyParams) error
 	// CheckAvailability Whether a name, a context and a version are free
 	// (GET /api/v1/availability)
 	CheckAvailability(ctx echo.Context, params CheckAvailabilityParams) error
+	// ListDenies List what is denied
+	// (GET /api/v1/denies)
+	ListDenies(ctx echo.Context, params ListDeniesParams) error
+	// CreateDeny Refuse an address, application, subject, API or subscription: its streams end
+	// (POST /api/v1/denies)
+	CreateDeny(ctx echo.Context) error
+	// DeleteDeny Deny it no longer
+	// (DELETE /api/v1/denies/{id})
+	DeleteDeny(ctx echo.Context, id string, params DeleteDenyParams) error
+	// GetDeny Read an entry of what is denied
+	// (GET /api/v1/denies/{id})
+	GetDeny(ctx echo.Context, id string) error
 	// ListPublicAPIs The APIs a developer can use
 	// (GET /api/v1/dev/apis)
 	ListPublicAPIs(ctx echo.Context, params ListPublicAPIsParams) error
@@ -1538,7 +2655,16 @@ type ServerInterface interface {
 	// ExportPublicAsyncAPI The public AsyncAPI document
 	// (GET /api/v1/dev/apis/{id}/asyncapi)
 	ExportPublicAsyncAPI(ctx echo.Context, id ID, params ExportPublicAsyncAPIParams) error
-	// ExportAll All APIs as one stream of YAML documents
+	// ListPublicPlans The plans that one can subscribe with
+	// (GET /api/v1/dev/apis/{id}/plans)
+	ListPublicPlans(ctx echo.Context, id ID) error
+	// ListSnippets Programs that read a topic
+	// (GET /api/v1/dev/apis/{id}/snippets)
+	ListSnippets(ctx echo.Context, id ID, params ListSnippetsParams) error
+	// ListPublicTopics The topics of an API, with where each is read
+	// (GET /api/v1/dev/apis/{id}/topics)
+	ListPublicTopics(ctx echo.Context, id ID) error
+	// ExportAll All definitions as one stream of YAML documents
 	// (GET /api/v1/export)
 	ExportAll(ctx echo.Context, params ExportAllParams) error
 	// GetFamily The versions of a name and which is the default
@@ -1565,6 +2691,45 @@ type ServerInterface interface {
 	// ChangePassword Change your own password
 	// (PUT /api/v1/me/password)
 	ChangePassword(ctx echo.Context) error
+	// ListPlans List plans
+	// (GET /api/v1/plans)
+	ListPlans(ctx echo.Context, params ListPlansParams) error
+	// CreatePlan Create a plan
+	// (POST /api/v1/plans)
+	CreatePlan(ctx echo.Context, params CreatePlanParams) error
+	// DeletePlan Delete a plan that nobody has subscribed with
+	// (DELETE /api/v1/plans/{name})
+	DeletePlan(ctx echo.Context, name PlanName, params DeletePlanParams) error
+	// GetPlan Read a plan
+	// (GET /api/v1/plans/{name})
+	GetPlan(ctx echo.Context, name PlanName, params GetPlanParams) error
+	// UpdatePlan Replace a plan
+	// (PUT /api/v1/plans/{name})
+	UpdatePlan(ctx echo.Context, name PlanName, params UpdatePlanParams) error
+	// ListRevocations List what was revoked; a subscriber sees what is about own applications
+	// (GET /api/v1/revocations)
+	ListRevocations(ctx echo.Context, params ListRevocationsParams) error
+	// Revoke End every credential of a token, subject, application or issuer that was issued until now
+	// (POST /api/v1/revocations)
+	Revoke(ctx echo.Context) error
+	// ListSubscriptions List subscriptions: those of your applications, and as a publisher those to APIs that you see
+	// (GET /api/v1/subscriptions)
+	ListSubscriptions(ctx echo.Context, params ListSubscriptionsParams) error
+	// CreateSubscription Subscribe an application to an API
+	// (POST /api/v1/subscriptions)
+	CreateSubscription(ctx echo.Context, params CreateSubscriptionParams) error
+	// DeleteSubscription End a subscription: its streams end
+	// (DELETE /api/v1/subscriptions/{id})
+	DeleteSubscription(ctx echo.Context, id SubscriptionID, params DeleteSubscriptionParams) error
+	// GetSubscription Read a subscription
+	// (GET /api/v1/subscriptions/{id})
+	GetSubscription(ctx echo.Context, id SubscriptionID, params GetSubscriptionParams) error
+	// UpdateSubscription Change plan, topics or expiry of a subscription
+	// (PUT /api/v1/subscriptions/{id})
+	UpdateSubscription(ctx echo.Context, id SubscriptionID, params UpdateSubscriptionParams) error
+	// SetSubscriptionState Let a subscription in, hold, block or reject it
+	// (POST /api/v1/subscriptions/{id}/state)
+	SetSubscriptionState(ctx echo.Context, id SubscriptionID, params SetSubscriptionStateParams) error
 	// ListUsers List users
 	// (GET /api/v1/users)
 	ListUsers(ctx echo.Context) error
@@ -1725,6 +2890,13 @@ func (w *ServerInterfaceWrapper) DeleteAPI(ctx echo.Context) error {
 	err = runtime.BindQueryParameterWithOptions("form", true, false, "force", ctx.QueryParams(), &params.Force, runtime.BindQueryParameterOptions{Type: "boolean", Format: ""})
 	if err != nil {
 		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter force: %s", err))
+	}
+
+	// ------------- Optional query parameter "cascade" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "cascade", ctx.QueryParams(), &params.Cascade, runtime.BindQueryParameterOptions{Type: "boolean", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter cascade: %s", err))
 	}
 
 	headers := ctx.Request().Header
@@ -2259,6 +3431,22 @@ func (w *ServerInterfaceWrapper) RestoreRevision(ctx echo.Context) error {
 	return err
 }
 
+// CreateTicket converts echo context to params.
+func (w *ServerInterfaceWrapper) CreateTicket(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "id" -------------
+	var id ID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", ctx.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter id: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.CreateTicket(ctx, id)
+	return err
+}
+
 // DeleteTopic converts echo context to params.
 func (w *ServerInterfaceWrapper) DeleteTopic(ctx echo.Context) error {
 	var err error
@@ -2475,6 +3663,343 @@ func (w *ServerInterfaceWrapper) CopyVersion(ctx echo.Context) error {
 	return err
 }
 
+// ListApplications converts echo context to params.
+func (w *ServerInterfaceWrapper) ListApplications(ctx echo.Context) error {
+	var err error
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ListApplicationsParams
+	// ------------- Optional query parameter "q" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "q", ctx.QueryParams(), &params.Q, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter q: %s", err))
+	}
+
+	// ------------- Optional query parameter "label" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "label", ctx.QueryParams(), &params.Label, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter label: %s", err))
+	}
+
+	// ------------- Optional query parameter "limit" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "limit", ctx.QueryParams(), &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter limit: %s", err))
+	}
+
+	// ------------- Optional query parameter "cursor" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "cursor", ctx.QueryParams(), &params.Cursor, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter cursor: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.ListApplications(ctx, params)
+	return err
+}
+
+// CreateApplication converts echo context to params.
+func (w *ServerInterfaceWrapper) CreateApplication(ctx echo.Context) error {
+	var err error
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params CreateApplicationParams
+	// ------------- Optional query parameter "dryRun" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "dryRun", ctx.QueryParams(), &params.DryRun, runtime.BindQueryParameterOptions{Type: "boolean", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter dryRun: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.CreateApplication(ctx, params)
+	return err
+}
+
+// DeleteApplication converts echo context to params.
+func (w *ServerInterfaceWrapper) DeleteApplication(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "id" -------------
+	var id ApplicationID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", ctx.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter id: %s", err))
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params DeleteApplicationParams
+	// ------------- Optional query parameter "dryRun" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "dryRun", ctx.QueryParams(), &params.DryRun, runtime.BindQueryParameterOptions{Type: "boolean", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter dryRun: %s", err))
+	}
+
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "If-Match" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("If-Match")]; found {
+		var IfMatch IfMatch
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for If-Match, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "If-Match", valueList[0], &IfMatch, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter If-Match: %s", err))
+		}
+
+		params.IfMatch = IfMatch
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.DeleteApplication(ctx, id, params)
+	return err
+}
+
+// GetApplication converts echo context to params.
+func (w *ServerInterfaceWrapper) GetApplication(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "id" -------------
+	var id ApplicationID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", ctx.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter id: %s", err))
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params GetApplicationParams
+
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "If-None-Match" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("If-None-Match")]; found {
+		var IfNoneMatch IfNoneMatch
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for If-None-Match, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "If-None-Match", valueList[0], &IfNoneMatch, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter If-None-Match: %s", err))
+		}
+
+		params.IfNoneMatch = IfNoneMatch
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.GetApplication(ctx, id, params)
+	return err
+}
+
+// UpdateApplication converts echo context to params.
+func (w *ServerInterfaceWrapper) UpdateApplication(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "id" -------------
+	var id ApplicationID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", ctx.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter id: %s", err))
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params UpdateApplicationParams
+	// ------------- Optional query parameter "dryRun" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "dryRun", ctx.QueryParams(), &params.DryRun, runtime.BindQueryParameterOptions{Type: "boolean", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter dryRun: %s", err))
+	}
+
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "If-Match" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("If-Match")]; found {
+		var IfMatch IfMatch
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for If-Match, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "If-Match", valueList[0], &IfMatch, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter If-Match: %s", err))
+		}
+
+		params.IfMatch = IfMatch
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.UpdateApplication(ctx, id, params)
+	return err
+}
+
+// ListKeys converts echo context to params.
+func (w *ServerInterfaceWrapper) ListKeys(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "id" -------------
+	var id ApplicationID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", ctx.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter id: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.ListKeys(ctx, id)
+	return err
+}
+
+// CreateKey converts echo context to params.
+func (w *ServerInterfaceWrapper) CreateKey(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "id" -------------
+	var id ApplicationID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", ctx.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter id: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.CreateKey(ctx, id)
+	return err
+}
+
+// DeleteKey converts echo context to params.
+func (w *ServerInterfaceWrapper) DeleteKey(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "id" -------------
+	var id ApplicationID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", ctx.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter id: %s", err))
+	}
+
+	// ------------- Path parameter "key" -------------
+	var key KeyID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "key", ctx.Param("key"), &key, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter key: %s", err))
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params DeleteKeyParams
+
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "If-Match" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("If-Match")]; found {
+		var IfMatch IfMatch
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for If-Match, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "If-Match", valueList[0], &IfMatch, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter If-Match: %s", err))
+		}
+
+		params.IfMatch = IfMatch
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.DeleteKey(ctx, id, key, params)
+	return err
+}
+
+// GetKey converts echo context to params.
+func (w *ServerInterfaceWrapper) GetKey(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "id" -------------
+	var id ApplicationID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", ctx.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter id: %s", err))
+	}
+
+	// ------------- Path parameter "key" -------------
+	var key KeyID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "key", ctx.Param("key"), &key, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter key: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.GetKey(ctx, id, key)
+	return err
+}
+
+// UpdateKey converts echo context to params.
+func (w *ServerInterfaceWrapper) UpdateKey(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "id" -------------
+	var id ApplicationID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", ctx.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter id: %s", err))
+	}
+
+	// ------------- Path parameter "key" -------------
+	var key KeyID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "key", ctx.Param("key"), &key, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter key: %s", err))
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params UpdateKeyParams
+
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "If-Match" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("If-Match")]; found {
+		var IfMatch IfMatch
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for If-Match, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "If-Match", valueList[0], &IfMatch, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter If-Match: %s", err))
+		}
+
+		params.IfMatch = IfMatch
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.UpdateKey(ctx, id, key, params)
+	return err
+}
+
+// RotateSecret converts echo context to params.
+func (w *ServerInterfaceWrapper) RotateSecret(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "id" -------------
+	var id ApplicationID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", ctx.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter id: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.RotateSecret(ctx, id)
+	return err
+}
+
 // Apply converts echo context to params.
 func (w *ServerInterfaceWrapper) Apply(ctx echo.Context) error {
 	var err error
@@ -2543,6 +4068,92 @@ func (w *ServerInterfaceWrapper) CheckAvailability(ctx echo.Context) error {
 
 	// Invoke the callback with all the unmarshaled arguments
 	err = w.Handler.CheckAvailability(ctx, params)
+	return err
+}
+
+// ListDenies converts echo context to params.
+func (w *ServerInterfaceWrapper) ListDenies(ctx echo.Context) error {
+	var err error
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ListDeniesParams
+	// ------------- Optional query parameter "limit" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "limit", ctx.QueryParams(), &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter limit: %s", err))
+	}
+
+	// ------------- Optional query parameter "cursor" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "cursor", ctx.QueryParams(), &params.Cursor, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter cursor: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.ListDenies(ctx, params)
+	return err
+}
+
+// CreateDeny converts echo context to params.
+func (w *ServerInterfaceWrapper) CreateDeny(ctx echo.Context) error {
+	var err error
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.CreateDeny(ctx)
+	return err
+}
+
+// DeleteDeny converts echo context to params.
+func (w *ServerInterfaceWrapper) DeleteDeny(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "id" -------------
+	var id string
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", ctx.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter id: %s", err))
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params DeleteDenyParams
+
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "If-Match" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("If-Match")]; found {
+		var IfMatch IfMatch
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for If-Match, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "If-Match", valueList[0], &IfMatch, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter If-Match: %s", err))
+		}
+
+		params.IfMatch = IfMatch
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.DeleteDeny(ctx, id, params)
+	return err
+}
+
+// GetDeny converts echo context to params.
+func (w *ServerInterfaceWrapper) GetDeny(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "id" -------------
+	var id string
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", ctx.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter id: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.GetDeny(ctx, id)
 	return err
 }
 
@@ -2633,12 +4244,83 @@ func (w *ServerInterfaceWrapper) ExportPublicAsyncAPI(ctx echo.Context) error {
 	return err
 }
 
+// ListPublicPlans converts echo context to params.
+func (w *ServerInterfaceWrapper) ListPublicPlans(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "id" -------------
+	var id ID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", ctx.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter id: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.ListPublicPlans(ctx, id)
+	return err
+}
+
+// ListSnippets converts echo context to params.
+func (w *ServerInterfaceWrapper) ListSnippets(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "id" -------------
+	var id ID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", ctx.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter id: %s", err))
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ListSnippetsParams
+	// ------------- Optional query parameter "topic" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "topic", ctx.QueryParams(), &params.Topic, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter topic: %s", err))
+	}
+
+	// ------------- Optional query parameter "lang" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "lang", ctx.QueryParams(), &params.Lang, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter lang: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.ListSnippets(ctx, id, params)
+	return err
+}
+
+// ListPublicTopics converts echo context to params.
+func (w *ServerInterfaceWrapper) ListPublicTopics(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "id" -------------
+	var id ID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", ctx.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter id: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.ListPublicTopics(ctx, id)
+	return err
+}
+
 // ExportAll converts echo context to params.
 func (w *ServerInterfaceWrapper) ExportAll(ctx echo.Context) error {
 	var err error
 
 	// Parameter object where we will unmarshal all parameters from the context
 	var params ExportAllParams
+	// ------------- Optional query parameter "kinds" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", false, false, "kinds", ctx.QueryParams(), &params.Kinds, runtime.BindQueryParameterOptions{Type: "array", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter kinds: %s", err))
+	}
+
 	// ------------- Optional query parameter "label" -------------
 
 	err = runtime.BindQueryParameterWithOptions("form", true, false, "label", ctx.QueryParams(), &params.Label, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
@@ -2810,6 +4492,423 @@ func (w *ServerInterfaceWrapper) ChangePassword(ctx echo.Context) error {
 
 	// Invoke the callback with all the unmarshaled arguments
 	err = w.Handler.ChangePassword(ctx)
+	return err
+}
+
+// ListPlans converts echo context to params.
+func (w *ServerInterfaceWrapper) ListPlans(ctx echo.Context) error {
+	var err error
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ListPlansParams
+	// ------------- Optional query parameter "limit" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "limit", ctx.QueryParams(), &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter limit: %s", err))
+	}
+
+	// ------------- Optional query parameter "cursor" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "cursor", ctx.QueryParams(), &params.Cursor, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter cursor: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.ListPlans(ctx, params)
+	return err
+}
+
+// CreatePlan converts echo context to params.
+func (w *ServerInterfaceWrapper) CreatePlan(ctx echo.Context) error {
+	var err error
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params CreatePlanParams
+	// ------------- Optional query parameter "dryRun" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "dryRun", ctx.QueryParams(), &params.DryRun, runtime.BindQueryParameterOptions{Type: "boolean", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter dryRun: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.CreatePlan(ctx, params)
+	return err
+}
+
+// DeletePlan converts echo context to params.
+func (w *ServerInterfaceWrapper) DeletePlan(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "name" -------------
+	var name PlanName
+
+	err = runtime.BindStyledParameterWithOptions("simple", "name", ctx.Param("name"), &name, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter name: %s", err))
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params DeletePlanParams
+	// ------------- Optional query parameter "dryRun" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "dryRun", ctx.QueryParams(), &params.DryRun, runtime.BindQueryParameterOptions{Type: "boolean", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter dryRun: %s", err))
+	}
+
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "If-Match" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("If-Match")]; found {
+		var IfMatch IfMatch
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for If-Match, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "If-Match", valueList[0], &IfMatch, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter If-Match: %s", err))
+		}
+
+		params.IfMatch = IfMatch
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.DeletePlan(ctx, name, params)
+	return err
+}
+
+// GetPlan converts echo context to params.
+func (w *ServerInterfaceWrapper) GetPlan(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "name" -------------
+	var name PlanName
+
+	err = runtime.BindStyledParameterWithOptions("simple", "name", ctx.Param("name"), &name, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter name: %s", err))
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params GetPlanParams
+
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "If-None-Match" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("If-None-Match")]; found {
+		var IfNoneMatch IfNoneMatch
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for If-None-Match, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "If-None-Match", valueList[0], &IfNoneMatch, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter If-None-Match: %s", err))
+		}
+
+		params.IfNoneMatch = IfNoneMatch
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.GetPlan(ctx, name, params)
+	return err
+}
+
+// UpdatePlan converts echo context to params.
+func (w *ServerInterfaceWrapper) UpdatePlan(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "name" -------------
+	var name PlanName
+
+	err = runtime.BindStyledParameterWithOptions("simple", "name", ctx.Param("name"), &name, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter name: %s", err))
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params UpdatePlanParams
+	// ------------- Optional query parameter "dryRun" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "dryRun", ctx.QueryParams(), &params.DryRun, runtime.BindQueryParameterOptions{Type: "boolean", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter dryRun: %s", err))
+	}
+
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "If-Match" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("If-Match")]; found {
+		var IfMatch IfMatch
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for If-Match, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "If-Match", valueList[0], &IfMatch, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter If-Match: %s", err))
+		}
+
+		params.IfMatch = IfMatch
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.UpdatePlan(ctx, name, params)
+	return err
+}
+
+// ListRevocations converts echo context to params.
+func (w *ServerInterfaceWrapper) ListRevocations(ctx echo.Context) error {
+	var err error
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ListRevocationsParams
+	// ------------- Optional query parameter "limit" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "limit", ctx.QueryParams(), &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter limit: %s", err))
+	}
+
+	// ------------- Optional query parameter "cursor" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "cursor", ctx.QueryParams(), &params.Cursor, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter cursor: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.ListRevocations(ctx, params)
+	return err
+}
+
+// Revoke converts echo context to params.
+func (w *ServerInterfaceWrapper) Revoke(ctx echo.Context) error {
+	var err error
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.Revoke(ctx)
+	return err
+}
+
+// ListSubscriptions converts echo context to params.
+func (w *ServerInterfaceWrapper) ListSubscriptions(ctx echo.Context) error {
+	var err error
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ListSubscriptionsParams
+	// ------------- Optional query parameter "application" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "application", ctx.QueryParams(), &params.Application, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter application: %s", err))
+	}
+
+	// ------------- Optional query parameter "api" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "api", ctx.QueryParams(), &params.API, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter api: %s", err))
+	}
+
+	// ------------- Optional query parameter "state" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "state", ctx.QueryParams(), &params.State, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter state: %s", err))
+	}
+
+	// ------------- Optional query parameter "limit" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "limit", ctx.QueryParams(), &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter limit: %s", err))
+	}
+
+	// ------------- Optional query parameter "cursor" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "cursor", ctx.QueryParams(), &params.Cursor, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter cursor: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.ListSubscriptions(ctx, params)
+	return err
+}
+
+// CreateSubscription converts echo context to params.
+func (w *ServerInterfaceWrapper) CreateSubscription(ctx echo.Context) error {
+	var err error
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params CreateSubscriptionParams
+	// ------------- Optional query parameter "dryRun" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "dryRun", ctx.QueryParams(), &params.DryRun, runtime.BindQueryParameterOptions{Type: "boolean", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter dryRun: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.CreateSubscription(ctx, params)
+	return err
+}
+
+// DeleteSubscription converts echo context to params.
+func (w *ServerInterfaceWrapper) DeleteSubscription(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "id" -------------
+	var id SubscriptionID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", ctx.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter id: %s", err))
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params DeleteSubscriptionParams
+	// ------------- Optional query parameter "dryRun" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "dryRun", ctx.QueryParams(), &params.DryRun, runtime.BindQueryParameterOptions{Type: "boolean", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter dryRun: %s", err))
+	}
+
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "If-Match" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("If-Match")]; found {
+		var IfMatch IfMatch
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for If-Match, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "If-Match", valueList[0], &IfMatch, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter If-Match: %s", err))
+		}
+
+		params.IfMatch = IfMatch
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.DeleteSubscription(ctx, id, params)
+	return err
+}
+
+// GetSubscription converts echo context to params.
+func (w *ServerInterfaceWrapper) GetSubscription(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "id" -------------
+	var id SubscriptionID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", ctx.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter id: %s", err))
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params GetSubscriptionParams
+
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "If-None-Match" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("If-None-Match")]; found {
+		var IfNoneMatch IfNoneMatch
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for If-None-Match, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "If-None-Match", valueList[0], &IfNoneMatch, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter If-None-Match: %s", err))
+		}
+
+		params.IfNoneMatch = IfNoneMatch
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.GetSubscription(ctx, id, params)
+	return err
+}
+
+// UpdateSubscription converts echo context to params.
+func (w *ServerInterfaceWrapper) UpdateSubscription(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "id" -------------
+	var id SubscriptionID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", ctx.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter id: %s", err))
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params UpdateSubscriptionParams
+	// ------------- Optional query parameter "dryRun" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "dryRun", ctx.QueryParams(), &params.DryRun, runtime.BindQueryParameterOptions{Type: "boolean", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter dryRun: %s", err))
+	}
+
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "If-Match" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("If-Match")]; found {
+		var IfMatch IfMatch
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for If-Match, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "If-Match", valueList[0], &IfMatch, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter If-Match: %s", err))
+		}
+
+		params.IfMatch = IfMatch
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.UpdateSubscription(ctx, id, params)
+	return err
+}
+
+// SetSubscriptionState converts echo context to params.
+func (w *ServerInterfaceWrapper) SetSubscriptionState(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "id" -------------
+	var id SubscriptionID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", ctx.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter id: %s", err))
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params SetSubscriptionStateParams
+
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "If-Match" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("If-Match")]; found {
+		var IfMatch IfMatch
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for If-Match, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "If-Match", valueList[0], &IfMatch, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter If-Match: %s", err))
+		}
+
+		params.IfMatch = IfMatch
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.SetSubscriptionState(ctx, id, params)
 	return err
 }
 
@@ -3014,6 +5113,7 @@ func RegisterHandlersWithOptions(router EchoRouter, si ServerInterface, options 
 	router.GET(options.BaseURL+"/api/v1/apis/:id/topics", wrapper.ListTopics, options.OperationMiddlewares["listTopics"]...)
 	router.POST(options.BaseURL+"/api/v1/apis/:id/topics", wrapper.AddTopic, options.OperationMiddlewares["addTopic"]...)
 	router.PUT(options.BaseURL+"/api/v1/apis/:id/topics", wrapper.SetTopics, options.OperationMiddlewares["setTopics"]...)
+	router.POST(options.BaseURL+"/api/v1/apis/:id/tickets", wrapper.CreateTicket, options.OperationMiddlewares["createTicket"]...)
 	router.GET(options.BaseURL+"/api/v1/apis/:id/lifecycle", wrapper.GetLifecycle, options.OperationMiddlewares["getLifecycle"]...)
 	router.POST(options.BaseURL+"/api/v1/apis/:id/lifecycle", wrapper.ChangeState, options.OperationMiddlewares["changeState"]...)
 	router.GET(options.BaseURL+"/api/v1/apis/:id/revisions", wrapper.ListRevisions, options.OperationMiddlewares["listRevisions"]...)
@@ -3041,6 +5141,37 @@ func RegisterHandlersWithOptions(router EchoRouter, si ServerInterface, options 
 	router.GET(options.BaseURL+"/api/v1/dev/apis", wrapper.ListPublicAPIs, options.OperationMiddlewares["listPublicAPIs"]...)
 	router.GET(options.BaseURL+"/api/v1/dev/apis/:id", wrapper.GetPublicAPI, options.OperationMiddlewares["getPublicAPI"]...)
 	router.GET(options.BaseURL+"/api/v1/dev/apis/:id/asyncapi", wrapper.ExportPublicAsyncAPI, options.OperationMiddlewares["exportPublicAsyncAPI"]...)
+	router.GET(options.BaseURL+"/api/v1/dev/apis/:id/topics", wrapper.ListPublicTopics, options.OperationMiddlewares["listPublicTopics"]...)
+	router.GET(options.BaseURL+"/api/v1/dev/apis/:id/plans", wrapper.ListPublicPlans, options.OperationMiddlewares["listPublicPlans"]...)
+	router.GET(options.BaseURL+"/api/v1/dev/apis/:id/snippets", wrapper.ListSnippets, options.OperationMiddlewares["listSnippets"]...)
+	router.GET(options.BaseURL+"/api/v1/plans", wrapper.ListPlans, options.OperationMiddlewares["listPlans"]...)
+	router.POST(options.BaseURL+"/api/v1/plans", wrapper.CreatePlan, options.OperationMiddlewares["createPlan"]...)
+	router.DELETE(options.BaseURL+"/api/v1/plans/:name", wrapper.DeletePlan, options.OperationMiddlewares["deletePlan"]...)
+	router.GET(options.BaseURL+"/api/v1/plans/:name", wrapper.GetPlan, options.OperationMiddlewares["getPlan"]...)
+	router.PUT(options.BaseURL+"/api/v1/plans/:name", wrapper.UpdatePlan, options.OperationMiddlewares["updatePlan"]...)
+	router.GET(options.BaseURL+"/api/v1/applications", wrapper.ListApplications, options.OperationMiddlewares["listApplications"]...)
+	router.POST(options.BaseURL+"/api/v1/applications", wrapper.CreateApplication, options.OperationMiddlewares["createApplication"]...)
+	router.DELETE(options.BaseURL+"/api/v1/applications/:id", wrapper.DeleteApplication, options.OperationMiddlewares["deleteApplication"]...)
+	router.GET(options.BaseURL+"/api/v1/applications/:id", wrapper.GetApplication, options.OperationMiddlewares["getApplication"]...)
+	router.PUT(options.BaseURL+"/api/v1/applications/:id", wrapper.UpdateApplication, options.OperationMiddlewares["updateApplication"]...)
+	router.POST(options.BaseURL+"/api/v1/applications/:id/secret", wrapper.RotateSecret, options.OperationMiddlewares["rotateSecret"]...)
+	router.GET(options.BaseURL+"/api/v1/applications/:id/keys", wrapper.ListKeys, options.OperationMiddlewares["listKeys"]...)
+	router.POST(options.BaseURL+"/api/v1/applications/:id/keys", wrapper.CreateKey, options.OperationMiddlewares["createKey"]...)
+	router.DELETE(options.BaseURL+"/api/v1/applications/:id/keys/:key", wrapper.DeleteKey, options.OperationMiddlewares["deleteKey"]...)
+	router.GET(options.BaseURL+"/api/v1/applications/:id/keys/:key", wrapper.GetKey, options.OperationMiddlewares["getKey"]...)
+	router.PUT(options.BaseURL+"/api/v1/applications/:id/keys/:key", wrapper.UpdateKey, options.OperationMiddlewares["updateKey"]...)
+	router.GET(options.BaseURL+"/api/v1/subscriptions", wrapper.ListSubscriptions, options.OperationMiddlewares["listSubscriptions"]...)
+	router.POST(options.BaseURL+"/api/v1/subscriptions", wrapper.CreateSubscription, options.OperationMiddlewares["createSubscription"]...)
+	router.DELETE(options.BaseURL+"/api/v1/subscriptions/:id", wrapper.DeleteSubscription, options.OperationMiddlewares["deleteSubscription"]...)
+	router.GET(options.BaseURL+"/api/v1/subscriptions/:id", wrapper.GetSubscription, options.OperationMiddlewares["getSubscription"]...)
+	router.PUT(options.BaseURL+"/api/v1/subscriptions/:id", wrapper.UpdateSubscription, options.OperationMiddlewares["updateSubscription"]...)
+	router.POST(options.BaseURL+"/api/v1/subscriptions/:id/state", wrapper.SetSubscriptionState, options.OperationMiddlewares["setSubscriptionState"]...)
+	router.GET(options.BaseURL+"/api/v1/denies", wrapper.ListDenies, options.OperationMiddlewares["listDenies"]...)
+	router.POST(options.BaseURL+"/api/v1/denies", wrapper.CreateDeny, options.OperationMiddlewares["createDeny"]...)
+	router.DELETE(options.BaseURL+"/api/v1/denies/:id", wrapper.DeleteDeny, options.OperationMiddlewares["deleteDeny"]...)
+	router.GET(options.BaseURL+"/api/v1/denies/:id", wrapper.GetDeny, options.OperationMiddlewares["getDeny"]...)
+	router.GET(options.BaseURL+"/api/v1/revocations", wrapper.ListRevocations, options.OperationMiddlewares["listRevocations"]...)
+	router.POST(options.BaseURL+"/api/v1/revocations", wrapper.Revoke, options.OperationMiddlewares["revoke"]...)
 	router.GET(options.BaseURL+"/version", wrapper.GetVersion, options.OperationMiddlewares["getVersion"]...)
 	router.GET(options.BaseURL+"/openapi.yaml", wrapper.GetOpenAPI, options.OperationMiddlewares["getOpenAPI"]...)
 	router.GET(options.BaseURL+"/docs", wrapper.GetDocs, options.OperationMiddlewares["getDocs"]...)

@@ -160,6 +160,7 @@ func (s *Server) DeleteAPI(c echo.Context, id ID, params DeleteAPIParams) error 
 	if err != nil {
 		return err
 	}
+	w.Cascade = params.Cascade
 	res, err := s.catalog.Delete(c.Request().Context(), w, id, params.Force)
 	if err != nil {
 		return err

@@ -57,21 +57,32 @@ func parse(data []byte, media string) (*doc.Document, error) {
 // decode reads a small body into a generated type: names and types by our decoder, the rest as the document says. A body that may be
 // left out, and is, leaves into as it was.
 func (s *Server) decode(c echo.Context, into any) error {
+	_, err := s.decodeAt(c, into)
+	return err
+}
+
+// decodeAt is decode; it returns the document too, for the positions of what else may be wrong: nil if there was no body.
+func (s *Server) decodeAt(c echo.Context, into any) (*doc.Document, error) {
 	op := s.contract.find(c.Request().Method, c.Path())
 	data, media, err := readBody(c, maxBody)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if len(data) == 0 && !op.def.RequestBody.Value.Required {
-		return nil
+		return nil, nil
 	}
 	if media == "" {
-		return &problem.Error{Kind: problem.UnsupportedMediaType, Detail: "Send " + mediaJSON + "."}
+		return nil, &problem.Error{Kind: problem.UnsupportedMediaType, Detail: "Send " + mediaJSON + "."}
 	}
 	d, err := parse(data, media)
 	if err != nil {
-		return err
+		return nil, err
 	}
+	return d, decodeBy(d, op.def.RequestBody.Value.Content[media].Schema.Value, into)
+}
+
+// decodeBy reads a document into a type, and checks it by a schema.
+func decodeBy(d *doc.Document, schema *openapi3.Schema, into any) error {
 	if err := d.Decode(into); err != nil {
 		return err
 	}
@@ -79,7 +90,7 @@ func (s *Server) decode(c echo.Context, into any) error {
 	if err := d.Decode(&value); err != nil {
 		return err
 	}
-	return checkSchema(d, op.def.RequestBody.Value.Content[media].Schema.Value, value)
+	return checkSchema(d, schema, value)
 }
 
 // checkSchema tells what the schema has against a value, with the positions of the document.

@@ -2,6 +2,7 @@ package admin
 
 import (
 	"errors"
+	"maps"
 	"net/http"
 	"slices"
 	"strings"
@@ -32,6 +33,7 @@ func (s *Server) ValidateAPI(c echo.Context) error {
 // applied is what happened to one object of a bundle.
 type applied struct {
 	ID      string           `json:"id"`
+	Kind    string           `json:"kind,omitempty"` // "" = API
 	Result  string           `json:"result"`
 	Rev     uint64           `json:"rev,omitempty"`
 	Diff    []catalog.Change `json:"diff,omitempty"`
@@ -48,21 +50,103 @@ func (s *Server) Apply(c echo.Context, params ApplyParams) error {
 	if err := s.mayApply(callerOf(c), src); err != nil {
 		return err
 	}
-	w := s.write(c, precondition{}, params.DryRun)
-	results, err := s.catalog.Apply(c.Request().Context(), w, catalog.ApplyOptions{Set: params.Set, Prune: params.Prune, Force: params.Force}, src)
+	run, err := s.newApply(c, params, src)
 	if err != nil {
+		return err
+	}
+	if err := run.all(); err != nil {
 		return err
 	}
 	out := struct {
 		DryRun  bool           `json:"dryRun"`
 		Results []applied      `json:"results"`
 		Counts  map[string]int `json:"counts"`
-	}{DryRun: params.DryRun, Results: []applied{}, Counts: map[string]int{}}
-	for _, a := range results {
-		out.Counts[a.Outcome]++
-		out.Results = append(out.Results, s.appliedOf(c, a))
+	}{DryRun: params.DryRun, Results: run.results, Counts: map[string]int{}}
+	for _, a := range out.Results {
+		out.Counts[a.Result]++
 	}
 	return answer(c, http.StatusOK, out)
+}
+
+// applyRun is one bundle being applied.
+type applyRun struct {
+	applier
+	params  ApplyParams
+	src     catalog.Source
+	w       catalog.Write
+	opt     catalog.ApplyOptions
+	results []applied
+}
+
+// newApply reads and judges a bundle: what is wrong with a document is told before anything is written.
+func (s *Server) newApply(c echo.Context, params ApplyParams, src catalog.Source) (*applyRun, error) {
+	run := &applyRun{applier: applier{s: s, c: c, set: params.Set, dryRun: params.DryRun}, params: params, src: src, results: []applied{}}
+	var err error
+	if run.bundle, err = s.readAccess(src); err != nil {
+		return nil, err
+	}
+	run.w = s.write(c, precondition{}, params.DryRun)
+	run.w.Plans = run.bundle.planNames()
+	run.opt = catalog.ApplyOptions{Set: params.Set, Prune: params.Prune, Force: params.Force, Others: slices.Collect(maps.Keys(accessKinds))}
+	if err := s.catalog.CheckApply(run.w, run.opt, src); err != nil {
+		return nil, err
+	}
+	return run, run.check()
+}
+
+// all applies the whole bundle: plans, what is pruned, APIs, applications, subscriptions.
+func (run *applyRun) all() error {
+	for _, p := range run.bundle.plans {
+		out, err := run.plan(p)
+		if err != nil {
+			return err
+		}
+		run.add(kindPlan, out)
+	}
+	if run.opt.Prune {
+		for _, out := range run.prune() {
+			run.add(out.kind, out.outcome)
+		}
+	}
+	results, err := run.s.catalog.Apply(run.ctx(), run.w, run.opt, run.src)
+	if err != nil {
+		return err
+	}
+	for _, a := range results {
+		run.apis = append(run.apis, a.ID)
+		run.results = append(run.results, run.s.appliedOf(run.c, a))
+	}
+	for _, w := range run.bundle.applications {
+		out, err := run.application(w)
+		if err != nil {
+			return err
+		}
+		run.add(kindApplication, out)
+	}
+	for _, w := range run.bundle.subscriptions {
+		out, err := run.subscription(w)
+		if err != nil {
+			return err
+		}
+		run.add(kindSubscription, out)
+	}
+	return nil
+}
+
+// add notes what happened to one object.
+func (run *applyRun) add(kind string, o outcome) {
+	a := applied{ID: o.id, Kind: kind, Result: o.result, Rev: o.rev, Diff: o.diff}
+	if o.err != nil {
+		a.Problem = run.s.problemIn(run.c, o.err)
+	}
+	run.results = append(run.results, a)
+}
+
+// problemIn is the problem of one object of a bundle.
+func (s *Server) problemIn(c echo.Context, err error) *Problem {
+	p, kind, _ := problemOf(err, c.Response().Header().Get(echo.HeaderXRequestID))
+	s.logFailure(c, err, p.Status, kind, p.Instance)
+	return &p
 }
 
 func (s *Server) appliedOf(c echo.Context, a catalog.Applied) applied {
@@ -74,9 +158,7 @@ func (s *Server) appliedOf(c echo.Context, a catalog.Applied) applied {
 		out.Impact = &a.Result.Impact
 	}
 	if a.Err != nil {
-		p, kind, _ := problemOf(a.Err, c.Response().Header().Get(echo.HeaderXRequestID))
-		s.logFailure(c, a.Err, p.Status, kind, p.Instance)
-		out.Problem = &p
+		out.Problem = s.problemIn(c, a.Err)
 	}
 	return out
 }
@@ -87,7 +169,13 @@ func (s *Server) mayApply(p auth.Principal, src catalog.Source) error {
 	if err != nil {
 		return nil // the catalog tells what is wrong with it
 	}
+	if err := mayApplyAccess(p, docs); err != nil {
+		return err
+	}
 	for _, d := range docs {
+		if _, other := accessKinds[textAt(d, "/kind")]; other {
+			continue
+		}
 		name, spec := textAt(d, "/metadata/name"), d.Root.Get("spec")
 		held := catalog.StateCreated
 		r, err := s.catalog.Get(name + "@" + textAt(d, "/spec/version"))
@@ -120,18 +208,108 @@ func textAt(d *doc.Document, pointer string) string {
 
 // ExportAll implements ServerInterface.
 func (s *Server) ExportAll(c echo.Context, params ExportAllParams) error {
+	kinds := params.Kinds
+	if len(kinds) == 0 {
+		kinds = []ExportAllParamsKinds{catalog.KindAPI}
+	}
 	var out []byte
+	for _, part := range []struct {
+		kind  ExportAllParamsKinds
+		files func(echo.Context, string) ([][]byte, error)
+	}{{kindPlan, s.planFiles}, {catalog.KindAPI, s.apiFiles}, {kindApplication, s.applicationFiles}, {kindSubscription, s.subscriptionFiles}} {
+		if !slices.Contains(kinds, part.kind) {
+			continue
+		}
+		files, err := part.files(c, params.Label)
+		if err != nil {
+			return err
+		}
+		for _, text := range files {
+			out = append(append(out, "---\n"...), text...)
+		}
+	}
+	return c.Blob(http.StatusOK, mediaYAML, out)
+}
+
+// apiFiles are the APIs that the caller manages, as files that apply takes.
+func (s *Server) apiFiles(c echo.Context, label string) ([][]byte, error) {
+	p := callerOf(c)
+	if !p.Has(auth.RoleCreator) && !p.Has(auth.RolePublisher) {
+		return nil, nil
+	}
+	var out [][]byte
 	for _, r := range s.catalog.List() {
-		if !manages(callerOf(c), r) || !matchesLabel(r.API.Metadata.Labels, params.Label) {
+		if !manages(p, r) || !matchesLabel(r.API.Metadata.Labels, label) {
 			continue
 		}
 		text, err := definitionFile(r)
 		if err != nil {
-			return err
+			return nil, err
 		}
-		out = append(append(out, "---\n"...), text...)
+		out = append(out, text)
 	}
-	return c.Blob(http.StatusOK, mediaYAML, out)
+	return out, nil
+}
+
+// planFiles are the plans. They have no labels.
+func (s *Server) planFiles(_ echo.Context, label string) ([][]byte, error) {
+	var out [][]byte
+	for _, p := range s.access.Snapshot().Records().Plans {
+		text, err := fileOf(planOf(p))
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, text)
+	}
+	if label != "" {
+		return nil, nil
+	}
+	return out, nil
+}
+
+// applicationFiles are the applications that the caller may change.
+func (s *Server) applicationFiles(c echo.Context, label string) ([][]byte, error) {
+	var out [][]byte
+	for _, a := range s.access.Snapshot().Records().Applications {
+		if !owns(callerOf(c), a) || !matchesLabel(a.Labels, label) {
+			continue
+		}
+		text, err := fileOf(applicationOf(a))
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, text)
+	}
+	return out, nil
+}
+
+// subscriptionFiles are the subscriptions of those applications, without their ids.
+func (s *Server) subscriptionFiles(c echo.Context, label string) ([][]byte, error) {
+	snap := s.access.Snapshot()
+	var out [][]byte
+	for _, g := range snap.Records().Grants {
+		a := snap.Application(g.Application)
+		if a == nil || !owns(callerOf(c), a) || !matchesLabel(a.Labels, label) {
+			continue
+		}
+		d := s.subscriptionOf(g)
+		d.Metadata = SubscriptionMetadata{}
+		text, err := fileOf(d)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, text)
+	}
+	return out, nil
+}
+
+// fileOf is a definition as YAML.
+func fileOf(v any) ([]byte, error) {
+	n, err := doc.NodeOf(v)
+	if err != nil {
+		return nil, err
+	}
+	return doc.WriteYAML(n)
 }
 
 // definitionFile is an API as a file that apply takes: without what the server owns.

@@ -54,10 +54,12 @@ func (s *Server) findPublic(c echo.Context, id string) (*catalog.Record, error) 
 
 // reads tells whether a developer sees an API: one that clients can use, as far as its visibility goes.
 func reads(p auth.Principal, r *catalog.Record) bool {
+	return r.API.Spec.State.Served() && visible(p, r)
+}
+
+// visible tells how far the visibility of an API goes.
+func visible(p auth.Principal, r *catalog.Record) bool {
 	spec := &r.API.Spec
-	if !spec.State.Served() {
-		return false
-	}
 	if r.API.Metadata.Owner == p.Name || p.Has(auth.RoleAdmin) {
 		return true
 	}

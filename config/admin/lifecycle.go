@@ -37,7 +37,8 @@ func (s *Server) ChangeState(c echo.Context, id ID, params ChangeStateParams) er
 		return err
 	}
 	w.Comment = in.Comment
-	res, err := s.catalog.Lifecycle(c.Request().Context(), w, id, catalog.Transition(in.Action), catalog.LifecycleOptions{DeprecateOlder: in.DeprecateOlder})
+	res, err := s.catalog.Lifecycle(c.Request().Context(), w, id, catalog.Transition(in.Action), catalog.LifecycleOptions{DeprecateOlder: in.DeprecateOlder,
+		Carry: in.RequireResubscription != nil && !*in.RequireResubscription})
 	if err != nil {
 		return err
 	}

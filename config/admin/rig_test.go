@@ -16,6 +16,8 @@ import (
 
 	"sluice/config"
 	"sluice/config/catalog"
+	"sluice/internal/access"
+	"sluice/internal/access/token"
 	"sluice/internal/auth"
 	"sluice/internal/broker"
 	"sluice/internal/broker/brokertest"
@@ -53,12 +55,17 @@ func newRig(t *testing.T) *rig {
 		t.Fatal(err)
 	}
 	runs(t, accounts.Run)
+	store := access.New(access.Options{Open: func(ctx context.Context, name string) (broker.Bucket, error) {
+		return node.Admin().EnsureBucket(ctx, access.Spec(name))
+	}, Writes: true})
+	runs(t, store.Run)
 	guard := outbound.NewGuard(config.Default().Upstream.AllowCIDRs)
 	manager := catalog.NewManager(catalog.ManagerOptions{
 		Open: func(ctx context.Context) (broker.Bucket, error) {
 			return node.Admin().Bucket(ctx, catalog.Bucket, catalog.BucketHistory)
 		},
-		Options: catalog.OptionsFrom(config.Default()),
+		Options:       catalog.OptionsFrom(config.Default()),
+		Subscriptions: Subscriptions{Store: func() *access.Store { return store }},
 	})
 	manager.Group("default")
 	runs(t, manager.Run)
@@ -69,7 +76,16 @@ func newRig(t *testing.T) *rig {
 			break
 		}
 	}
-	s, err := New(Deps{Accounts: accounts, Catalog: manager, Options: catalog.OptionsFrom(config.Default()), Guard: guard, Build: version.Build{Version: "test", Go: "go"}})
+	select {
+	case <-store.Ready():
+	case <-time.After(20 * time.Second):
+		t.Fatal("plans are not loaded")
+	}
+	tickets, err := node.Admin().EnsureBucket(t.Context(), access.Spec(access.TicketBucket))
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := New(Deps{Accounts: accounts, Catalog: manager, Access: store, Tickets: token.NewTickets(tickets, nil), Options: catalog.OptionsFrom(config.Default()), Guard: guard, Build: version.Build{Version: "test", Go: "go"}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -90,13 +106,13 @@ func (r *rig) signIn(accounts *auth.Accounts) {
 		r.t.Fatal("users are not loaded")
 	}
 	roles := map[string][]auth.Role{"creator": {auth.RoleCreator}, "publisher": {auth.RolePublisher}, "subscriber": {auth.RoleSubscriber},
-		"both": {auth.RoleCreator, auth.RolePublisher}, "other": {auth.RoleCreator}}
+		"both": {auth.RoleCreator, auth.RolePublisher}, "other": {auth.RoleCreator}, "friend": {auth.RoleSubscriber}}
 	for name, list := range roles {
 		if _, err := accounts.CreateUser(ctx, name, testPassword, list); err != nil {
 			r.t.Fatal(err)
 		}
 	}
-	for _, name := range []string{"admin", "creator", "publisher", "subscriber", "both", "other"} {
+	for _, name := range []string{"admin", "creator", "publisher", "subscriber", "both", "other", "friend"} {
 		s, err := accounts.Login(ctx, "rig", name, testPassword)
 		if err != nil {
 			r.t.Fatal(err)

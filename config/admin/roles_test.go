@@ -102,7 +102,7 @@ func TestPasswordsAndUsers(t *testing.T) {
 	}
 	admin.send("POST", "/api/v1/users", mediaJSON, `{"name":"kim","password":"`+testPassword+`","roles":["publisher"]}`).problem(t, http.StatusConflict, "user-exists")
 	admin.send("GET", "/api/v1/users/kim", "", "").want(t, http.StatusOK)
-	if list := decodeAs[UserList](t, admin.send("GET", "/api/v1/users", "", "").want(t, http.StatusOK).body); list.Total != 7 || len(list.Items) != 7 {
+	if list := decodeAs[UserList](t, admin.send("GET", "/api/v1/users", "", "").want(t, http.StatusOK).body); list.Total != 8 || len(list.Items) != 8 {
 		t.Errorf("users %+v", list)
 	}
 	for _, c := range []struct {

@@ -16,6 +16,8 @@ import (
 	"github.com/labstack/echo/v4"
 
 	"sluice/config/catalog"
+	"sluice/internal/access"
+	"sluice/internal/access/token"
 	"sluice/internal/auth"
 	"sluice/internal/outbound"
 	"sluice/internal/version"
@@ -29,6 +31,8 @@ type Server struct {
 	log      *slog.Logger
 	accounts *auth.Accounts
 	catalog  *catalog.Manager
+	access   *access.Store
+	tickets  *token.Tickets // nil = none are made
 	options  catalog.Options
 	reach    *outbound.Guard // nil = nothing is fetched
 	noImport bool
@@ -42,10 +46,14 @@ type Server struct {
 
 var _ ServerInterface = (*Server)(nil)
 
-// Deps are what a Server is made from. Accounts and Catalog are needed.
+// Deps are what a Server is made from. Accounts, Catalog and Access are needed.
 type Deps struct {
 	Accounts *auth.Accounts
 	Catalog  *catalog.Manager
+	// Access holds plans, applications, subscriptions and what else says who may read.
+	Access *access.Store
+	// Tickets sells what opens one stream; nil = none are made.
+	Tickets *token.Tickets
 	// Options are what definitions made from other documents are checked against.
 	Options catalog.Options
 	// Guard says which addresses a document may be fetched from; nil = none.
@@ -58,8 +66,8 @@ type Deps struct {
 
 // New reads the contract and makes the routes. It starts and opens nothing.
 func New(d Deps) (*Server, error) {
-	if d.Accounts == nil || d.Catalog == nil {
-		return nil, errors.New("admin: accounts and catalog are needed")
+	if d.Accounts == nil || d.Catalog == nil || d.Access == nil {
+		return nil, errors.New("admin: accounts, catalog and access are needed")
 	}
 	if d.Logger == nil {
 		d.Logger = slog.New(slog.DiscardHandler)
@@ -68,7 +76,8 @@ func New(d Deps) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{log: d.Logger, accounts: d.Accounts, catalog: d.Catalog, options: d.Options, reach: d.Guard, noImport: d.NoImport, build: d.Build, contract: c, page: c.page(), origins: http.NewCrossOriginProtection()}
+	s := &Server{log: d.Logger, accounts: d.Accounts, catalog: d.Catalog, access: d.Access, tickets: d.Tickets, options: d.Options,
+		reach: d.Guard, noImport: d.NoImport, build: d.Build, contract: c, page: c.page(), origins: http.NewCrossOriginProtection()}
 	s.front = s.newFront()
 	return s, nil
 }

@@ -27,7 +27,7 @@ func (s *Server) ImportWSO2(c echo.Context, params ImportWSO2Params) error {
 	if err != nil {
 		return err
 	}
-	in, err := wso2.Read(p, wso2.Options{Catalog: s.options})
+	in, err := wso2.Read(p, wso2.Options{Catalog: s.options, Plans: s.planNames()})
 	if err != nil {
 		return err
 	}
