@@ -38,9 +38,10 @@ type apiPage struct {
 
 // newGet lists APIs, or shows one.
 func newGet(e env) *cobra.Command {
-	c := &cobra.Command{Use: "get", Short: "List APIs, or show the definition of one", Args: cobra.NoArgs,
+	c := &cobra.Command{Use: "get", Short: "List APIs, plans, apps, subscriptions …, or show one", Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error { return c.Help() }}
 	c.AddCommand(newGetAPIs(e), newGetAPI(e))
+	c.AddCommand(newGetAccess(e)...)
 	return c
 }
 
@@ -137,9 +138,10 @@ func asYAML(w io.Writer, a answer) error {
 
 // newCreate creates an API from a few flags.
 func newCreate(e env) *cobra.Command {
-	c := &cobra.Command{Use: "create", Short: "Create an API from a few flags; 'apply' takes whole definitions", Args: cobra.NoArgs,
+	c := &cobra.Command{Use: "create", Short: "Create an API, plan, app, key … from a few flags; 'apply' takes whole definitions", Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error { return c.Help() }}
 	c.AddCommand(newCreateAPI(e))
+	c.AddCommand(newCreateAccess(e)...)
 	return c
 }
 
@@ -216,23 +218,29 @@ func newDefinition(name, display, description, context, version, endpoint string
 
 // newDelete deletes APIs.
 func newDelete(e env) *cobra.Command {
-	c := &cobra.Command{Use: "delete", Short: "Delete APIs", Args: cobra.NoArgs, RunE: func(c *cobra.Command, _ []string) error { return c.Help() }}
+	c := &cobra.Command{Use: "delete", Short: "Delete APIs, plans, apps, keys …", Args: cobra.NoArgs, RunE: func(c *cobra.Command, _ []string) error { return c.Help() }}
 	api := &cobra.Command{Use: "api ID...", Short: "Delete APIs that are not live", Args: cobra.MinimumNArgs(1),
 		Example: "  sluice delete api market@1.0.0"}
 	f := addServer(api)
 	dryRun := addDryRun(api)
 	force := api.Flags().Bool("force", false, "delete even what is live: its streams end (admin)")
+	cascade := api.Flags().Bool("cascade", false, "delete the subscriptions to it too")
 	api.ValidArgsFunction = completeIDs(e, f, 0)
 	api.RunE = func(c *cobra.Command, args []string) error {
 		return each(args, func(id string) error {
 			r := call{method: http.MethodDelete, path: apiPath(id), ifMatch: "*"}
+			r.query = url.Values{}
 			if *force {
-				r.query = url.Values{"force": {"true"}}
+				r.query.Set("force", "true")
+			}
+			if *cascade {
+				r.query.Set("cascade", "true")
 			}
 			return ask(c, e, f, dry(r, *dryRun), changed("deleted", id))
 		})
 	}
 	c.AddCommand(api)
+	c.AddCommand(newDeleteAccess(e)...)
 	return c
 }
 

@@ -35,6 +35,7 @@ func newActions(e env) []*cobra.Command {
 func newAction(e env, verb, done, short string) *cobra.Command {
 	var comment string
 	var older bool
+	again := true
 	c := &cobra.Command{Use: verb + " ID...", Short: short, Args: cobra.MinimumNArgs(1)}
 	f := addOutput(c)
 	dryRun := addDryRun(c)
@@ -42,15 +43,23 @@ func newAction(e env, verb, done, short string) *cobra.Command {
 	c.Flags().StringVar(&comment, "comment", "", "why, for the history")
 	if verb == "publish" {
 		c.Flags().BoolVar(&older, "deprecate-older", false, "deprecate the other published versions in the same change")
+		c.Flags().BoolVar(&again, "require-resubscription", true, "false subscribes everyone who has subscribed to the version before")
 	}
 	c.RunE = func(c *cobra.Command, args []string) error {
-		body, err := json.Marshal(stateChange{Action: verb, DeprecateOlder: older, Comment: comment})
+		change := stateChange{Action: verb, DeprecateOlder: older, Comment: comment}
+		if !again {
+			change.RequireResubscription = &again
+		}
+		body, err := json.Marshal(change)
 		if err != nil {
 			return withCode(exitFailed, err)
 		}
 		return each(args, func(id string) error {
 			return ask(c, e, f, dry(call{method: http.MethodPost, path: apiPath(id, "lifecycle"), body: body}, *dryRun), changed(done, id))
 		})
+	}
+	if verb == "block" {
+		c.AddCommand(newState(e, "BLOCKED", done))
 	}
 	return c
 }
@@ -60,6 +69,8 @@ type stateChange struct {
 	Action         string `json:"action"`
 	DeprecateOlder bool   `json:"deprecateOlder,omitempty"`
 	Comment        string `json:"comment,omitempty"`
+	// RequireResubscription is left out where it says nothing new.
+	RequireResubscription *bool `json:"requireResubscription,omitempty"`
 }
 
 // lifecycle is where an API is in its life.
