@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"sluice/config/catalog"
 	"sluice/internal/doc"
 )
 
@@ -100,6 +101,9 @@ func nameOf(n *doc.Node) string {
 	if id := idOf(n); id != "" {
 		return id
 	}
+	if meta := n.Get("metadata"); meta != nil && meta.Get("name") != nil {
+		return meta.Get("name").Text
+	}
 	for _, key := range []string{"id", "n", "name", "state"} {
 		if v := n.Get(key); v != nil {
 			return v.Text
@@ -108,8 +112,11 @@ func nameOf(n *doc.Node) string {
 	return ""
 }
 
-// idOf is the id of a definition; "" if n is none.
+// idOf is the id of an API's definition; "" if n is none.
 func idOf(n *doc.Node) string {
+	if kind := n.Get("kind"); kind != nil && kind.Text != catalog.KindAPI {
+		return ""
+	}
 	meta, spec := n.Get("metadata"), n.Get("spec")
 	if meta == nil || spec == nil || meta.Get("name") == nil || spec.Get("version") == nil {
 		return ""

@@ -127,6 +127,7 @@ type applied struct {
 // applyResult is what happened to one definition.
 type applyResult struct {
 	ID      string       `json:"id"`
+	Kind    string       `json:"kind"`   // "" = API
 	Result  string       `json:"result"` // created, configured, unchanged, pruned, refused
 	Diff    []change     `json:"diff"`
 	Impact  *impact      `json:"impact"`
@@ -201,7 +202,11 @@ func finishApply(e env, f *serverFlags, a answer) error {
 
 func (r applied) write(w io.Writer) error {
 	for _, one := range r.Results {
-		if _, err := fmt.Fprintf(w, "%s %s\n", shown(one.ID), shown(one.Result)); err != nil {
+		id := one.ID
+		if one.Kind != "" {
+			id = strings.ToLower(one.Kind) + " " + id
+		}
+		if _, err := fmt.Fprintf(w, "%s %s\n", shown(id), shown(one.Result)); err != nil {
 			return err
 		}
 		if one.Problem != nil {

@@ -104,7 +104,7 @@ func projectCall(e env, name string) (call, error) {
 
 // newExport writes APIs as definitions or WSO2 projects.
 func newExport(e env) *cobra.Command {
-	var format, out, label string
+	var format, out, label, kinds string
 	var all bool
 	c := &cobra.Command{Use: "export ID", Short: "Write an API as a definition that apply takes, or as a WSO2 project; or all APIs",
 		Example: "  sluice export --all > all.yaml\n  sluice export Telemetry@2.1.0 --format wso2 --to Telemetry-2.1.0.zip", Args: cobra.MaximumNArgs(1)}
@@ -112,8 +112,9 @@ func newExport(e env) *cobra.Command {
 	c.ValidArgsFunction = completeIDs(e, f, 1)
 	c.Flags().StringVar(&format, "format", "sluice", "sluice (YAML) or wso2 (a zip)")
 	c.Flags().StringVar(&out, "to", "", "file to write; default standard output")
-	c.Flags().BoolVar(&all, "all", false, "all APIs")
+	c.Flags().BoolVar(&all, "all", false, "all APIs, and what --kinds names")
 	c.Flags().StringVar(&label, "label", "", "with --all: only those with this label, as key or key=value")
+	c.Flags().StringVar(&kinds, "kinds", "", "with --all: which kinds, of API, Plan, Application, Subscription with commas between; default API")
 	c.RunE = func(c *cobra.Command, args []string) error {
 		r := call{method: http.MethodGet, path: "/export", query: url.Values{}, accept: "application/yaml, application/zip"}
 		switch {
@@ -122,8 +123,12 @@ func newExport(e env) *cobra.Command {
 		case len(args) == 1:
 			r.path = apiPath(args[0], "export")
 			r.query.Set("format", format)
-		case label != "":
-			r.query.Set("label", label)
+		default:
+			for name, v := range map[string]string{"label": label, "kinds": kinds} {
+				if v != "" {
+					r.query.Set(name, v)
+				}
+			}
 		}
 		return ask(c, e, f, r, func(w io.Writer, a answer) error {
 			if out != "" {

@@ -17,23 +17,44 @@ import (
 	"time"
 )
 
-const tutorial = "../../deploy/examples/tutorial.md"
-
 // The tutorial's commands do in this order what it shows, on ports that are free here.
 func TestTutorial(t *testing.T) {
 	t.Parallel()
+	playDocument(t, "../../deploy/examples/tutorial.md", 25)
+}
+
+// So do those of the page about applications, subscriptions and keys; and then the programs that it gives away read a stream.
+func TestAccessPage(t *testing.T) {
+	t.Parallel()
+	sh := playDocument(t, "../../deploy/examples/access.md", 25)
+	for lang, run := range map[string]string{"curl": "bash", "python": "python3", "fetch": "node"} {
+		if _, err := exec.LookPath(run); err != nil {
+			t.Logf("no %s here", run)
+			continue
+		}
+		command := fmt.Sprintf("sluice snippet Market@1.0.0 /ticks --lang %s >snippet.mjs; SLUICE_KEY=$KEY timeout 30 %s snippet.mjs 2>&1 | grep -m 1 MASSIVE", lang, run)
+		if got := sh.run(command); !strings.Contains(got, `"s":"MASSIVE"`) {
+			t.Errorf("%s reads %q\n%s", lang, got, sh.run("cat snippet.mjs"))
+		}
+	}
+}
+
+// playDocument runs the commands of a page, at least so many, and compares what they print with what the page shows. It returns the shell
+// that ran them.
+func playDocument(t *testing.T, file string, least int) *bash {
+	t.Helper()
 	for _, need := range []string{"bash", "curl"} {
 		if _, err := exec.LookPath(need); err != nil {
 			t.Skipf("no %s here", need)
 		}
 	}
-	text, err := os.ReadFile(tutorial)
+	text, err := os.ReadFile(file)
 	if err != nil {
 		t.Fatal(err)
 	}
 	ports := swapPorts(t, "8090", "8080", "8443", "9080", "9090")
 	steps := parseTutorial(t, ports(string(text)))
-	if len(steps) < 25 {
+	if len(steps) < least {
 		t.Fatalf("only %d commands found", len(steps))
 	}
 	dir := t.TempDir()
@@ -57,9 +78,10 @@ func TestTutorial(t *testing.T) {
 		}
 		got := sh.run(s.command)
 		if !s.pattern().MatchString(got) {
-			t.Fatalf("tutorial.md:%d: %s\nprints\n%s\nbut the tutorial shows\n%s", s.line, s.command, got, s.output)
+			t.Fatalf("%s:%d: %s\nprints\n%s\nbut the page shows\n%s", filepath.Base(file), s.line, s.command, got, s.output)
 		}
 	}
+	return sh
 }
 
 // swapPorts returns a function that puts free ports in the place of those that a text names after a colon.
@@ -103,7 +125,7 @@ func parseTutorial(t *testing.T, text string) (steps []step) {
 		case strings.HasPrefix(line, "$ "):
 			steps = append(steps, step{line: n, command: line[2:]})
 		case len(steps) == 0:
-			t.Fatalf("tutorial.md:%d: output without a command", n)
+			t.Fatalf("line %d: output without a command", n)
 		case strings.HasPrefix(line, "> "):
 			steps[len(steps)-1].command += "\n" + line[2:]
 		default:

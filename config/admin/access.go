@@ -74,7 +74,7 @@ func wrongAt(d *doc.Document, kind problem.Kind, pointer, reason string) error {
 		at := d.Lookup(pointer)
 		part.Line, part.Column = at.Line, at.Column
 	}
-	return &problem.Error{Kind: kind, Detail: strings.TrimPrefix(pointer+" ", " ") + reason + ".", Errors: []problem.Part{part}}
+	return &problem.Error{Kind: kind, Detail: strings.TrimPrefix(pointer+" ", " ") + reason, Errors: []problem.Part{part}}
 }
 
 // plannedChange answers a dry run: what is there now, and what would be; nil = nothing.

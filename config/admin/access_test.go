@@ -304,6 +304,7 @@ func TestSubscriptionsHaveTwoSides(t *testing.T) {
 	c.send("POST", sub+"/state", mediaJSON, `{"state":"UNBLOCKED"}`).problem(t, 403, "forbidden")
 	c.send("DELETE", sub, "", "", "If-Match", "*").problem(t, 403, "forbidden")
 	publisher.send("POST", sub+"/state", mediaJSON, `{"state":"UNBLOCKED"}`, "If-Match", `"1"`).problem(t, 412, "version-mismatch")
+	publisher.send("DELETE", sub+"?dryRun=true", "", "", "If-Match", "*").want(t, http.StatusOK)
 	publisher.send("POST", sub+"/state", mediaJSON, `{"state":"UNBLOCKED"}`).want(t, http.StatusOK)
 	c.send("DELETE", sub+"?dryRun=true", "", "", "If-Match", "*").want(t, http.StatusOK)
 	c.send("DELETE", sub, "", "", "If-Match", "*").want(t, http.StatusNoContent)

@@ -26,11 +26,7 @@ func (s Subscriptions) HasPlan(name string) bool {
 
 // Count implements catalog.Subscriptions.
 func (s Subscriptions) Count(name, version string) int {
-	return len(s.of(name, version))
-}
-
-func (s Subscriptions) of(name, version string) []*access.Grant {
-	return slices.DeleteFunc(slices.Clone(s.Store().Snapshot().Records().Grants), func(g *access.Grant) bool { return g.API != name || g.Version != version })
+	return len(s.Store().Snapshot().GrantsTo(name, version))
 }
 
 // Drop implements catalog.Subscriptions.
@@ -45,7 +41,7 @@ func (s Subscriptions) Carry(ctx context.Context, name, from, to string, plans [
 		return nil
 	}
 	var errs []error
-	for _, g := range s.of(name, from) {
+	for _, g := range s.Store().Snapshot().GrantsTo(name, from) {
 		if g.State == access.SubBlocked || g.State == access.SubRejected {
 			continue
 		}

@@ -4,7 +4,10 @@
 // media types and of who may call an operation (x-roles) is checked as it says (contract.go, guard.go). Then server.go (how a request
 // comes in), answer.go (an error's way to a problem document), body.go (strict reading of bodies), etag.go, page.go, write.go (what
 // changes have in common), and one file per kind of resource: apis.go, topics.go, lifecycle.go, revisions.go, versions.go, bundle.go,
-// asyncapi.go, wso2.go, dev.go, session.go, info.go. html.go makes the readable page of the contract.
+// asyncapi.go, wso2.go, dev.go, snippets.go (with the programs in the folder of that name), session.go, info.go. Who may read streams:
+// access.go (what its resources have in common), plans.go, applications.go (keys too), subscriptions.go, denies.go (revocations too),
+// tickets.go, bundle_access.go (these kinds in a bundle), carry.go (what the catalog asks of subscriptions). html.go makes the readable page
+// of the contract.
 //
 // Goroutines: Server.Run has one for net/http's server, which it awaits; requests are net/http's.
 //

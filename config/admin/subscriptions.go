@@ -277,8 +277,8 @@ func (s *Server) DeleteSubscription(c echo.Context, id SubscriptionID, params De
 	if err != nil {
 		return err
 	}
-	if held := old.State == access.SubBlocked || old.State == access.SubRejected; held && !may.publisher || !may.owner {
-		return &problem.Error{Kind: problem.Forbidden, Detail: "A subscription that a publisher blocked or rejected stays until a publisher deletes it; any other is its owner's."}
+	if held := old.State == access.SubBlocked || old.State == access.SubRejected; held && !may.publisher {
+		return &problem.Error{Kind: problem.Forbidden, Detail: "What a publisher blocked or rejected only a publisher deletes."}
 	}
 	if err := s.access.DeleteGrant(c.Request().Context(), s.accessWrite(c, pre, params.DryRun), old.ID); err != nil {
 		return err

@@ -4,8 +4,9 @@
 // immutable view), match.go and path.go (a request's way to its feed and its upstream URL), diff.go (what a change means for feeds and
 // clients), store.go, dir.go, static.go (where definitions come from). The catalog that nodes share: manager.go and operations.go (what
 // it offers), stored.go (what is in the bucket), seen.go and follow.go (what a node knows of it), serve.go (what an edge group is
-// served), disk.go (the last good copy), changes.go (what a reader missed), change.go and draft.go (how a change is made), edit.go, transition.go, lifecycle.go,
-// revisions.go, versions.go, apply.go (the changes).
+// served), disk.go (the last good copy), changes.go (what a reader missed), change.go and draft.go (how a change is made), edit.go,
+// transition.go, lifecycle.go, revisions.go, versions.go, apply.go (the changes), subscriptions.go (what it asks whoever keeps plans and
+// subscriptions).
 //
 // Goroutines: a Manager's Run, and one of its own that writes the last good copy and ends before Run does; a watcher's channel is closed
 // by context.AfterFunc.

@@ -41,7 +41,7 @@ func (m *Manager) unsubscribed(p *plan, api *API) error {
 	}
 	n := m.opt.Subscriptions.Count(api.Name(), api.Version())
 	if n > 0 && !p.by.Cascade {
-		return &problem.Error{Kind: HasSubscriptions, Detail: "The API has " + count(n, "subscription") + "; delete them first, or with it."}
+		return &problem.Error{Kind: HasSubscriptions, Detail: "The API has " + count(n, "subscription") + "; delete them first, or all with cascade."}
 	}
 	p.drops = n > 0 || p.by.Cascade
 	return nil

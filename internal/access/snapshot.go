@@ -165,6 +165,17 @@ func (s *Snapshot) Grant(app, api, version string) *Grant {
 	return s.grants[grantKey{app, api, version}]
 }
 
+// GrantsTo returns the subscriptions to an API's version, in no order.
+func (s *Snapshot) GrantsTo(api, version string) []*Grant {
+	var out []*Grant
+	for _, g := range s.all.Grants {
+		if g.API == api && g.Version == version {
+			out = append(out, g)
+		}
+	}
+	return out
+}
+
 // GrantByID returns a subscription, or nil.
 func (s *Snapshot) GrantByID(id string) *Grant { return s.byID[id] }
 

@@ -35,6 +35,7 @@ var roles = []rights{
 			"$JS.API.DIRECT.GET.KV_access.$KV.access.jwks", "$JS.API.STREAM.INFO.KV_access", "$JS.API.CONSUMER.CREATE.KV_access.c.$KV.access.>", "$JS.API.CONSUMER.DELETE.KV_access.c",
 			"$JS.API.STREAM.INFO.KV_revoke", "$JS.API.CONSUMER.CREATE.KV_revoke.c.$KV.revoke.>", "$JS.API.CONSUMER.DELETE.KV_revoke.c",
 			"$KV.ticket.1", "$JS.API.STREAM.MSG.GET.KV_ticket", "rpc.oauth.token", "sub ctl.rev",
+			"$JS.API.DIRECT.GET.KV_access.$KV.access.jwks",
 			"sub live.market_v1.>", "sub live.market_v1.ticks", "sub bcn.market_v1.ticks", "sub _INBOX_edge.x.>",
 		},
 		forbidden: []string{
