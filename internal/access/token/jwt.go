@@ -160,10 +160,7 @@ func (v *Verifier) parseToken(ctx context.Context, text string, now time.Time) (
 	if _, err := i.parser.ParseWithClaims(text, c, func(*jwt.Token) (any, error) { return key, nil }); err != nil {
 		return nil, refusedByLibrary(err)
 	}
-	switch left := c.expires.Sub(now); {
-	case left < leastLife:
-		return nil, refused(problem.ExpiredToken, "", "exp")
-	case left > mostAhead:
+	if c.expires.Sub(now) > mostAhead { // that it has not ended is asked at each use
 		return nil, refused(problem.InvalidToken, "", "exp too far ahead")
 	}
 	e := &verified{issuer: i, generation: generation, client: c.client, since: now.Add(-leeway), until: now.Add(verifiedFor)}

@@ -133,7 +133,7 @@ func (v *Verifier) redeemTicket(ctx context.Context, snap *access.Snapshot, c Cr
 	if _, ok := access.ParseKey(ticketSecret, c.Value); !ok {
 		return Redeemed{}, refused(problem.InvalidTicket, "", "form")
 	}
-	ctx, cancel := context.WithTimeout(ctx, brokerTime)
+	ctx, cancel := context.WithTimeout(ctx, v.within)
 	defer cancel()
 	hash := hashOf(c.Value)
 	r, rev, err := v.load(ctx, ticketSecret, hash)
@@ -193,7 +193,7 @@ func (v *Verifier) verifyCookie(ctx context.Context, snap *access.Snapshot, c Cr
 	if _, ok := access.ParseKey(cookieSecret, c.Value); !ok {
 		return nil, refused(problem.InvalidTicket, "", "form")
 	}
-	ctx, cancel := context.WithTimeout(ctx, brokerTime)
+	ctx, cancel := context.WithTimeout(ctx, v.within)
 	defer cancel()
 	r, _, err := v.load(ctx, cookieSecret, hashOf(c.Value))
 	if err != nil {

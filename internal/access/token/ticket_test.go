@@ -140,11 +140,14 @@ func TestOneOfTwentyWins(t *testing.T) {
 				r.ticket = one
 				text := r.buy(r.byKey(), paid, "")
 				var verifiers []*Verifier
+				var seen sync.WaitGroup
+				seen.Add(20)
 				for _, b := range []broker.Bucket{one, two} {
-					v, err := New(Config{Tickets: b, Now: r.clock.now})
+					v, err := New(Config{Tickets: gathered{b, &seen}, Now: r.clock.now})
 					if err != nil {
 						t.Fatal(err)
 					}
+					v.within = time.Minute // all wait for the slowest
 					verifiers = append(verifiers, v)
 				}
 				var won, lost atomic.Int32
@@ -169,6 +172,19 @@ func TestOneOfTwentyWins(t *testing.T) {
 			})
 		}
 	}
+}
+
+// gathered lets nobody go on before all have read the ticket: then only the broker can say who wins.
+type gathered struct {
+	broker.Bucket
+	seen *sync.WaitGroup
+}
+
+func (g gathered) Last(ctx context.Context, key string) (broker.Entry, error) {
+	e, err := g.Bucket.Last(ctx, key)
+	g.seen.Done()
+	g.seen.Wait()
+	return e, err
 }
 
 func bucketOf(t *testing.T, b interface{ Admin() broker.Admin }) broker.Bucket {

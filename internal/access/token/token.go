@@ -63,6 +63,7 @@ type Verifier struct {
 	now     func() time.Time
 	issuers map[string]*issuer // by iss; never changed
 	cache   cache
+	within  time.Duration // of all round trips to the broker of one redemption
 }
 
 // New checks the settings. It starts and fetches nothing.
@@ -76,7 +77,7 @@ func New(cfg Config) (*Verifier, error) {
 	if cfg.Observe == nil {
 		cfg.Observe = func(string, string) {}
 	}
-	v := &Verifier{cfg: cfg, now: cfg.Now, issuers: map[string]*issuer{}}
+	v := &Verifier{cfg: cfg, now: cfg.Now, issuers: map[string]*issuer{}, within: brokerTime}
 	if cfg.Own != "" && cfg.Access != nil {
 		set := newKeySet(OwnName, refreshOwn, fetchBucket(cfg.Access), cfg)
 		if err := v.add(ownIssuer(cfg.Own), true, set); err != nil {
