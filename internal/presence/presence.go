@@ -9,7 +9,7 @@ import (
 const (
 	beatEvery  = time.Second
 	beatLeast  = 100 * time.Millisecond // between two beats, when what they say changes
-	deadAfter  = 5 * time.Second // without a beat
+	deadAfter  = 5 * time.Second        // without a beat
 	scanEvery  = 500 * time.Millisecond
 	listenTime = 2500 * time.Millisecond // after that every edge that lives was heard
 )
