@@ -43,6 +43,8 @@ type Config struct {
 	Upstream Upstream `json:"upstream"`
 	// Broker is NATS JetStream: in this process, or elsewhere.
 	Broker Broker `json:"broker"`
+	// Auth is how clients prove who they are.
+	Auth Auth `json:"auth"`
 	// Control is the management listener.
 	Control Control `json:"control"`
 	// Ops is the listener for health, metrics and profiles.
@@ -88,6 +90,7 @@ func unresolved() Config {
 		Ingest:   defaultIngest(),
 		Upstream: defaultUpstream(),
 		Broker:   defaultBroker(),
+		Auth:     defaultAuth(),
 		Control:  Control{Addr: "127.0.0.1:9080"},
 		Ops:      Ops{Addr: "127.0.0.1:9090"},
 		Log:      Log{Level: "info", Format: "auto"},

@@ -61,6 +61,7 @@ func Load(file string, env []string, overrides map[string]string) (Config, []War
 	l.certificates()
 	l.brokerFiles()
 	l.controlFiles()
+	l.authFiles()
 	if err := l.errs.Err(); err != nil {
 		return Config{}, nil, err
 	}
@@ -310,6 +311,7 @@ func (l *loader) warn() {
 		l.warnings = append(l.warnings, Warning{Where: l.where(path), Message: message})
 	}
 	for path, file := range map[string]string{"edge.https.key": l.cfg.Edge.HTTPS.Key, "broker.credentials": l.cfg.Broker.Credentials,
+		"auth.pepperFile": l.cfg.Auth.PepperFile, "auth.issuer.keyFile": l.cfg.Auth.Issuer.KeyFile,
 		"broker.passwordFile": l.cfg.Broker.PasswordFile, "control.adminPasswordFile": l.cfg.Control.AdminPasswordFile, "broker.tls.key": l.cfg.Broker.TLS.Key} {
 		if file == "" || runtime.GOOS == "windows" {
 			continue
@@ -329,6 +331,14 @@ func (l *loader) warn() {
 	if !l.cfg.Broker.Embedded() && l.cfg.Broker.Durability != DurabilityMemory {
 		add("broker.durability", fmt.Sprintf("%s rests on sync_interval of the NATS servers, which cannot be asked for from here: it must be %s",
 			l.cfg.Broker.Durability, map[bool]string{true: "1s or less", false: "always"}[l.cfg.Broker.Durability == DurabilityProcess]))
+	}
+	if l.cfg.Auth.InsecureQueryToken {
+		add("auth.insecureQueryToken", "tokens in query strings stand in the logs of every proxy on the way; tickets do not")
+	}
+	for i, issuer := range l.cfg.Auth.Issuers {
+		if strings.HasPrefix(issuer.JWKS, "http://") {
+			add("auth.issuers", fmt.Sprintf("the keys of issuer %d, %s, are fetched without TLS: who is in between can make tokens", i, issuer.Name))
+		}
 	}
 	if l.cfg.Edge.HTTPS.DevTLS {
 		add("edge.https.devTLS", "a self-signed certificate is for development; clients must be told to accept it")

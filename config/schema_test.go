@@ -169,7 +169,11 @@ func exampleStruct(b *bytes.Buffer, v reflect.Value, comments map[string]string,
 		if value == "null" {
 			value = "[]"
 		}
-		b.WriteString(indent + doc.Key(f) + ": " + value + "   # " + config.EnvName(path) + "\n")
+		env := "   # " + config.EnvName(path)
+		if f.Type.Kind() == reflect.Slice && f.Type.Elem().Kind() == reflect.Struct && f.Type.Elem() == reflect.TypeFor[config.AuthIssuer]() {
+			env = "" // an entry has several keys: no one text is it
+		}
+		b.WriteString(indent + doc.Key(f) + ": " + value + env + "\n")
 	}
 }
 

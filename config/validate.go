@@ -42,6 +42,7 @@ func (v *validator) config(c *Config) {
 	v.ingest(&c.Ingest)
 	v.upstream(&c.Upstream)
 	v.broker(&c.Broker)
+	v.auth(&c.Auth)
 	v.control(&c.Control)
 	v.addr("ops.addr", c.Ops.Addr)
 	v.oneOf("log.level", c.Log.Level, "debug", "info", "warn", "error")

@@ -19,6 +19,7 @@ import (
 // Bounds of admission that are no settings.
 const (
 	joinWait   = 5 * time.Second // longest wait for a turn before the head
+	vainTries  = 60              // credentials that do not count, of one address per minute
 	idleIPs    = 65_536          // addresses remembered without an open stream
 	memoryFull = 0.80            // of the process's limit: joins are refused
 	memoryOver = 0.95            // of it: who lags most is cut,
@@ -48,6 +49,8 @@ type ipState struct {
 	streams int
 	tokens  float64
 	at      time.Time // of tokens
+	vain    float64   // credentials that did not count, less those forgiven since
+	vainAt  time.Time // of vain
 }
 
 // apiKey names an API version.
@@ -151,6 +154,31 @@ func (st *ipState) refill(c config.EdgePerIP, now time.Time) {
 	gained := now.Sub(st.at).Seconds() * float64(c.Connects)
 	st.tokens = math.Min(st.tokens+math.Max(gained, 0), float64(max(c.Burst, 1)))
 	st.at = now
+}
+
+// mayTry tells whether a credential of the address is looked at: not after too many of
+// them did not count.
+func (a *admission) mayTry(ip netip.Addr) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	st := a.ips[ipKey(ip)]
+	return st == nil || st.forgive(a.now()) <= vainTries-1
+}
+
+// triedInVain counts a credential of the address that did not count.
+func (a *admission) triedInVain(ip netip.Addr) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if st := a.ips[ipKey(ip)]; st != nil {
+		st.vain = st.forgive(a.now()) + 1
+	}
+}
+
+// forgive is how many tries in vain count at now: one a second is forgiven.
+func (st *ipState) forgive(now time.Time) float64 {
+	gone := max(now.Sub(st.vainAt).Seconds(), 0) * vainTries / 60
+	st.vain, st.vainAt = max(st.vain-gone, 0), now
+	return st.vain
 }
 
 // forgetIdle keeps the table bounded: addresses without a stream go, first those

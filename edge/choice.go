@@ -62,7 +62,7 @@ type asked struct {
 	from    *string
 	control *string
 	errors  *string
-	token   bool // access_token, apikey or ticket is there
+	token   bool // access_token or apikey is there
 }
 
 // readQuery picks the known names out of a raw query. Unknown ones are passed over,
@@ -93,7 +93,7 @@ func readQuery(raw string) (asked, error) {
 			slot = &a.control
 		case "errors":
 			slot = &a.errors
-		case "access_token", "apikey", "ticket":
+		case "access_token", "apikey":
 			a.token = true
 			continue
 		default:

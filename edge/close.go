@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"sluice/fanout"
+	"sluice/internal/access"
 	"sluice/internal/trace"
 )
 
@@ -85,6 +86,22 @@ func (r *record) engine() string {
 	return "portable"
 }
 
+// principal and app name whose stream it was in the access log; of one without a
+// credential nothing is known.
+func (r *record) principal() string {
+	if r.right == nil {
+		return access.Anonymous.String()
+	}
+	return principalName(r.right.p)
+}
+
+func (r *record) app() string {
+	if r.right == nil {
+		return ""
+	}
+	return r.right.p.App
+}
+
 // gaps is how many gaps the client was told.
 func (r *record) gaps(end fanout.End) uint64 {
 	n := uint64(end.Gaps)
@@ -114,6 +131,8 @@ func (s *Server) logClose(rec *record, id string, span trace.Context, end fanout
 		slog.String("version", rec.place.api.Version()),
 		slog.String("topic", rec.place.key.topic),
 		slog.String("feed", rec.place.key.feed.String()),
+		slog.String("principal", rec.principal()),
+		slog.String("app", rec.app()),
 		slog.String("origin", from.origin),
 		slog.String("ua", from.agent),
 		slog.Int("status", 200),

@@ -21,6 +21,11 @@ const (
 	endTransportClosed               = fanout.Reason(catalog.EndTransportClosed)
 	endAccessChanged                 = fanout.Reason(catalog.EndAccessChanged)
 	endVersionMoved    fanout.Reason = "version-moved"
+	endTokenExpired    fanout.Reason = "token-expired"
+	endRevoked         fanout.Reason = "revoked"
+	endDenied          fanout.Reason = "denied"
+	endNotSubscribed   fanout.Reason = "not-subscribed"
+	endAppBlocked      fanout.Reason = "app-blocked"
 )
 
 // defaultRetry is the base of the delay told to clients of an API that sets none.
@@ -48,12 +53,12 @@ func shedSpan() retrySpan { return retrySpan{5_000, 30_000} }
 // helps; ok is false for ends of which a client is told nothing.
 func endSpan(r fanout.Reason) (span retrySpan, retryable, ok bool) {
 	switch r {
-	case fanout.EndDrain, fanout.EndLifetime, endVersionMoved:
+	case fanout.EndDrain, fanout.EndLifetime, fanout.EndMaxDuration, endVersionMoved:
 		return retrySpan{100, 2_000}, true, true
 	case fanout.EndUnavailable:
 		return shedSpan(), true, true
 	case endAPIBlocked, endAPIUnpublished, endAPIRetired, endAPIDeleted, endUndeployed, endTopicDeleted, endTransportClosed,
-		endAccessChanged:
+		endAccessChanged, endTokenExpired, endRevoked, endDenied, endNotSubscribed, endAppBlocked:
 		return headSpan(defaultRetry), false, true
 	}
 	return retrySpan{}, false, false
@@ -61,7 +66,7 @@ func endSpan(r fanout.Reason) (span retrySpan, retryable, ok bool) {
 
 // EndBytes appends the last bytes of a stream that ends for r: its own retry line
 // and gateway.end. It appends nothing for ends of which a client cannot or need not
-// be told (client, slow, stall, abuse, error). It is a fanout.EndBytes: both engines
+// be told (client, slow, stall, abuse, error, revoked-hard). It is a fanout.EndBytes: both engines
 // are made with it. Safe for concurrent use.
 func EndBytes(dst []byte, r fanout.Reason) []byte {
 	span, retryable, ok := endSpan(r)

@@ -13,6 +13,8 @@ import (
 
 	"sluice/config/catalog"
 	"sluice/fanout"
+	"sluice/internal/access"
+	"sluice/internal/access/token"
 	"sluice/internal/problem"
 	"sluice/internal/trace"
 )
@@ -30,16 +32,23 @@ type request struct {
 	accepts      bool // an event stream may be the answer
 	sse          bool // text/event-stream was spelled out
 	errorsStatus bool
+	allow        string // methods, for 405; "" = those of streams
 
 	snap     *catalog.Snapshot
 	api      *catalog.API // nil until known
 	route    catalog.Route
 	matchErr error // what is wrong below the API
 	choice   choice
-	seat     seat
-	seated   bool
-	waited   time.Duration // for a turn
-	span     *trace.Span   // nil = not recorded, or the stream's already
+	// Of a client with a credential; principal nil = none was needed.
+	access    *access.Snapshot // by which it was let in
+	principal *access.Principal
+	grant     *access.Grant // nil = a credential alone lets in
+	plan      *access.Plan
+	cookie    string // that a ticket was changed for; "" = none
+	seat      seat
+	seated    bool
+	waited    time.Duration // for a turn
+	span      *trace.Span   // nil = not recorded, or the stream's already
 }
 
 func (q *request) apiLabel() string {
@@ -130,6 +139,9 @@ func (s *Server) answer(w http.ResponseWriter, q *request) error {
 	}
 	if !hostAllowed(r.Host, s.cfg.Edge.Hosts) {
 		return refuse(problem.Misdirected, "This host name is not served here.")
+	}
+	if verb, method, ok := token.VerbOf(q.path); ok && s.bus != nil {
+		return s.relay(w, q, verb, method)
 	}
 	switch r.Method {
 	case http.MethodGet, http.MethodHead, http.MethodOptions:

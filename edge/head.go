@@ -7,6 +7,7 @@ import (
 
 	"sluice/config/catalog"
 	"sluice/fanout"
+	"sluice/internal/access/token"
 	"sluice/internal/sse"
 )
 
@@ -29,6 +30,10 @@ func (s *Server) setStream(h http.Header, q *request) {
 	h.Set("Content-Type", streamType)
 	h.Set("Cache-Control", "no-cache, no-store, no-transform")
 	h.Set("X-Accel-Buffering", "no")
+	if q.cookie != "" {
+		crossSite := q.api.Spec.CORS.Credentials && originAllowed(q.api, q.origin)
+		h.Add("Set-Cookie", token.StreamCookie(q.cookie, q.principal.Expires, crossSite).String())
+	}
 	if q.api != nil && q.api.Spec.State == catalog.StateDeprecated {
 		// RFC 9745 wants a date; that of the action is not recorded, so: the epoch,
 		// which means "has been for some time".
@@ -62,6 +67,21 @@ func appendHead(dst []byte, h http.Header, f fanout.Framing, now time.Time) []by
 	}
 	buf.WriteString("\r\n")
 	return buf.Bytes()
+}
+
+// firstBytes is how a stream's body begins; who has a credential that is about to end is
+// told at once.
+func (s *Server) firstBytes(q *request, j *fanout.Joined) []byte {
+	b := firstBytes(q.api.Spec.Client.Retry, j.Gap)
+	if q.principal == nil {
+		return b
+	}
+	x := s.asked(q)
+	if at := x.expires(); !at.IsZero() && at.Sub(x.now) <= reauthAhead {
+		b = appendReauth(b, at, x.now)
+		s.metrics.told(q.apiLabel(), "gateway.reauth", "")
+	}
+	return b
 }
 
 // firstBytes is how each body begins: a retry line, without a blank line, then what

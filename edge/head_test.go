@@ -12,6 +12,7 @@ import (
 	"sluice/config"
 	"sluice/config/catalog"
 	"sluice/fanout"
+	"sluice/internal/access"
 )
 
 // The head that is written for a hijacked connection is what net/http writes for the
@@ -92,15 +93,27 @@ func TestSlowPolicyAndLife(t *testing.T) {
 	}
 	low, high := time.Hour, time.Duration(0)
 	for range 1000 {
-		d := time.Until(s.ends())
+		at, why := s.ends(nil)
+		d := time.Until(at)
+		if why != fanout.EndLifetime {
+			t.Fatalf("ends for %s", why)
+		}
 		low, high = min(low, d), max(high, d)
 	}
 	if low < 11*time.Minute || high > 18*time.Minute || high-low < 5*time.Minute {
 		t.Errorf("lives of %v to %v, want 12 to 18 minutes", low, high)
 	}
 	s.cfg.Fanout.Life.Max = 0
-	if !s.ends().IsZero() {
+	if at, _ := s.ends(nil); !at.IsZero() {
 		t.Error("a life without end ends")
+	}
+	plan := &access.Plan{MaxDuration: time.Hour}
+	if at, why := s.ends(plan); why != fanout.EndMaxDuration || time.Until(at) < 59*time.Minute || time.Until(at) > time.Hour {
+		t.Errorf("a plan's stream ends in %v for %s", time.Until(at), why)
+	}
+	s.cfg.Fanout.Life.Max = time.Minute
+	if _, why := s.ends(plan); why != fanout.EndLifetime {
+		t.Errorf("of a shorter life and a longer plan: %s", why)
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"encoding/hex"
 	"net/netip"
 	"sync"
+	"time"
 	"unique"
 
 	"sluice/config/catalog"
@@ -18,6 +19,7 @@ type record struct {
 	place  *place // nil = free slot
 	hold   fanout.Hold
 	api    *apiSeats
+	right  *right // nil = none was needed
 	from   unique.Handle[sender]
 	opened int64 // ns since 1970
 	remote packedAddr
@@ -127,23 +129,48 @@ type metaTable struct {
 	free   []uint32
 	next   uint32 // numbers below it were used before
 	places map[placeKey]*place
+	rights map[rightKey]*right
+	// soonest is when the warden will look at rights next; zero = not planned. early wakes it before.
+	soonest time.Time
+	early   chan struct{}
 	// foreign has the request ids that proxies gave, by number.
 	foreign map[uint32]string
 	ends    []ended // reported, not yet processed; never more than there are records
 	signal  chan struct{}
 }
 
-// metaBlock is how many records are allocated at once: 11 pages, so that none is
+// metaBlock is how many records are allocated at once: 12 pages, so that none is
 // wasted. Blocks never move.
 const metaBlock = 1024
 
 func newMetaTable() *metaTable {
-	return &metaTable{places: map[placeKey]*place{}, foreign: map[uint32]string{}, signal: make(chan struct{}, 1)}
+	return &metaTable{places: map[placeKey]*place{}, rights: map[rightKey]*right{}, foreign: map[uint32]string{},
+		signal: make(chan struct{}, 1), early: make(chan struct{}, 1)}
+}
+
+// addRight gives r its right: that which holder has at the place already, else made. t.mu is held.
+func (t *metaTable) addRight(r *record, holder [16]byte, made *right) {
+	k := rightKey{holder, r.place}
+	have := t.rights[k]
+	if have == nil {
+		have = made
+		have.key, have.place = k, r.place
+		t.rights[k] = have
+		if !have.due.IsZero() && (t.soonest.IsZero() || have.due.Before(t.soonest)) {
+			t.soonest = have.due
+			select {
+			case t.early <- struct{}{}:
+			default:
+			}
+		}
+	}
+	have.refs++
+	r.right = have
 }
 
 // add stores r with its request id, finds or makes its place for route, and returns its
-// number.
-func (t *metaTable) add(r record, id string, key placeKey, route catalog.Route) uint32 {
+// number. r.right, if set, is what holder has there unless it has one already.
+func (t *metaTable) add(r record, id string, key placeKey, route catalog.Route, holder [16]byte) uint32 {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	p := t.places[key]
@@ -153,6 +180,9 @@ func (t *metaTable) add(r record, id string, key placeKey, route catalog.Route) 
 	}
 	p.refs++
 	r.place = p
+	if r.right != nil {
+		t.addRight(&r, holder, r.right)
+	}
 	var n uint32
 	if last := len(t.free) - 1; last >= 0 {
 		n = t.free[last]
@@ -193,6 +223,11 @@ func (t *metaTable) take(n uint32) (r record, id string, ok bool) {
 	}
 	*at = record{}
 	t.free = append(t.free, n)
+	if r.right != nil {
+		if r.right.refs--; r.right.refs == 0 {
+			delete(t.rights, r.right.key)
+		}
+	}
 	if r.place.refs--; r.place.refs == 0 {
 		delete(t.places, r.place.key)
 	}
@@ -238,15 +273,4 @@ func (t *metaTable) inUse() []*place {
 		list = append(list, p)
 	}
 	return list
-}
-
-// placeOf tells where a connection is, and on which listener.
-func (t *metaTable) placeOf(n uint32) (*place, flags) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if n >= t.next {
-		return nil, 0
-	}
-	r := &t.blocks[n/metaBlock][n%metaBlock]
-	return r.place, r.flags
 }

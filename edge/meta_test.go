@@ -28,7 +28,7 @@ func TestMetaTableReusesSlots(t *testing.T) {
 				id = strconv.Itoa(i) // a proxy's
 			}
 			key := placeKey{feed: broker.FeedID{API: "m", Key: strconv.Itoa(i % 7)}, topic: "/t"}
-			n := tab.add(record{}, id, key, catalog.Route{API: api})
+			n := tab.add(record{}, id, key, catalog.Route{API: api}, [16]byte{})
 			if _, used := held[n]; used {
 				t.Fatalf("number %d given twice", n)
 			}
@@ -61,10 +61,10 @@ func TestMetaTableReusesSlots(t *testing.T) {
 	}
 }
 
-// A record is per client: the whole process may take 1 KB for an idle one. Eleven pages
+// A record is per client: the whole process may take 1 KB for an idle one. Twelve pages
 // hold a block.
 func TestRecordIsSmall(t *testing.T) {
-	if n := unsafe.Sizeof(record{}); n > 88 {
+	if n := unsafe.Sizeof(record{}); n > 96 {
 		t.Errorf("a record takes %d bytes", n)
 	}
 	if n := unsafe.Sizeof([metaBlock]record{}); n%8192 != 0 {

@@ -1,7 +1,6 @@
 package edge
 
 import (
-
 	"github.com/prometheus/client_golang/prometheus"
 )
 

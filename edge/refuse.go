@@ -1,13 +1,16 @@
 package edge
 
 import (
+	"cmp"
 	"log/slog"
 	"math/rand/v2"
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
 
 	"sluice/config"
+	"sluice/internal/access/token"
 	"sluice/internal/problem"
 )
 
@@ -34,6 +37,8 @@ func logRule(k problem.Kind) (event string, level slog.Level, ok bool) {
 		return "transport.reject", slog.LevelWarn, true
 	case problem.TokenInQuery:
 		return "token.query", slog.LevelWarn, true
+	case problem.AmbiguousCredentials:
+		return "request.reject", slog.LevelWarn, true
 	case problem.TooManyConnections:
 		return "conn.limit", slog.LevelWarn, true
 	case problem.TooManyFeeds:
@@ -46,6 +51,15 @@ func logRule(k problem.Kind) (event string, level slog.Level, ok bool) {
 		return "panic", slog.LevelError, true
 	}
 	return "", 0, false
+}
+
+// accessEvent is the log event of a refused credential, "" for those that are only
+// counted.
+func accessEvent(err error) string {
+	if event, _ := token.CauseOf(err); event != "" {
+		return event
+	}
+	return noOf(err).event
 }
 
 // answerRefusal answers a request that gets no stream: with a problem, or, for a
@@ -66,9 +80,13 @@ func (s *Server) answerRefusal(w http.ResponseWriter, q *request, err error) {
 	h.Set("Cache-Control", "no-store")
 	switch p.Kind {
 	case problem.MethodNotAllowed:
-		h.Set("Allow", allowed)
+		h.Set("Allow", cmp.Or(q.allow, allowed))
 	case problem.MissingToken, problem.TokenInQuery:
 		h.Set("WWW-Authenticate", `Bearer realm="sluice"`)
+	case problem.InvalidToken, problem.ExpiredToken, problem.InvalidTicket:
+		h.Set("WWW-Authenticate", `Bearer realm="sluice", error="invalid_token"`)
+	case problem.InsufficientScope:
+		h.Set("WWW-Authenticate", `Bearer realm="sluice", error="insufficient_scope", scope="`+strings.Join(noOf(err).want, " ")+`"`)
 	}
 	if p.Close {
 		h.Set("Connection", "close")
@@ -140,6 +158,9 @@ func clip(s string) string { return s[:min(len(s), maxLogged)] }
 // Never the query, a credential or a presented id.
 func (s *Server) logRefusal(q *request, p problem.Problem, shed bool, err error) {
 	event, level, ok := logRule(p.Kind)
+	if own := accessEvent(err); own != "" {
+		event, level, ok = own, slog.LevelWarn, true
+	}
 	if !ok || !s.log.Enabled(q.r.Context(), level) {
 		return
 	}

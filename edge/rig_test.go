@@ -113,6 +113,7 @@ type rig struct {
 	logs     *logLines
 	addr     string // edge-http
 	tlsAddr  string // edge-https
+	h2       *http.Client
 	stop     func()
 	// verdicts answers demand for feeds: by path, state or "refused:<why>".
 	verdicts sync.Map
@@ -128,6 +129,11 @@ type setup struct {
 	node    brokertest.Broker
 	shards  bool // plaintext HTTP/1.1 goes to the shard engine
 	unready bool // definitions are not loaded yet
+	// access and verifier say who may read; nil = nobody does.
+	access   AccessStore
+	verifier Verifier
+	// change changes what the server is made from.
+	change func(*Deps)
 	// memory replaces what the process holds, and is asked every 5 ms.
 	memory func() memoryUse
 	tracer *trace.Tracer
@@ -179,6 +185,10 @@ func newRig(t testing.TB, change ...func(*setup)) *rig {
 		}
 		deps.Adopter = engine
 		runs = append(runs, engine.Run)
+	}
+	deps.Access, deps.Verifier = s.access, s.verifier
+	if s.change != nil {
+		s.change(&deps)
 	}
 	if r.srv, err = New(s.cfg, deps); err != nil {
 		t.Fatal(err)
@@ -311,18 +321,7 @@ func (r *rig) raw(request string) *answer {
 	if err != nil {
 		r.t.Fatal(err)
 	}
-	r.t.Cleanup(func() { _ = c.Close() })
-	_ = c.SetDeadline(time.Now().Add(20 * time.Second))
-	if _, err := io.WriteString(c, request); err != nil {
-		r.t.Fatal(err)
-	}
-	br := bufio.NewReader(c)
-	method, _, _ := strings.Cut(request, " ")
-	resp, err := http.ReadResponse(br, &http.Request{Method: method})
-	if err != nil {
-		r.t.Fatalf("%.60q: %v", request, err)
-	}
-	return &answer{Response: resp, body: bufio.NewReader(resp.Body), conn: c}
+	return r.rawOn(c, request)
 }
 
 // get sends a GET of target with header lines.

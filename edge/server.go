@@ -31,6 +31,13 @@ type Config struct {
 	Fanout config.Fanout
 	// Data is the folder in which the development certificate is kept; "" = nowhere.
 	Data string
+	// QueryToken takes tokens and keys from the query too.
+	QueryToken bool
+	// MaxStale is how long new clients with a credential are let in without a word of control that who may read is up to date;
+	// 0 = for ever.
+	MaxStale time.Duration
+	// Issuers have the iss of the issuers that definitions name.
+	Issuers map[string]string
 }
 
 // Joiner opens feeds, and closes those whose definition went away; *fanout.Hub is one.
@@ -44,6 +51,8 @@ type Joiner interface {
 type Engine interface {
 	// Cut ends the streams for which why answers a reason, spread over the time.
 	Cut(over time.Duration, why func(meta uint32) fanout.Reason)
+	// Tell sends gateway events to the streams for which what answers some.
+	Tell(what func(meta uint32) []byte)
 	// Drain ends all of them, evenly over the time, then cuts.
 	Drain(ctx context.Context, over time.Duration) error
 	// Laggards offers c the streams that lag most.
@@ -69,6 +78,11 @@ type Deps struct {
 	Hub      Joiner
 	Portable Portable
 	Adopter  Adopter // nil: every client is served by Portable
+	// Access and Verifier say who may read; without them only topics without security are served.
+	Access   AccessStore
+	Verifier Verifier
+	// Bus asks control for tokens and tickets; nil = none are given here.
+	Bus broker.Bus
 	// Link is the state of the broker's connection, for gateway.stale; nil = not known.
 	Link   func() broker.Link
 	Logger *slog.Logger
@@ -97,6 +111,10 @@ type Server struct {
 	hub      Joiner
 	portable Portable
 	adopter  Adopter
+	access   AccessStore // nil = nobody is known
+	verifier Verifier
+	bus      broker.Bus    // nil = no tokens and tickets are given
+	relays   chan struct{} // one place per request that waits for control
 	link     func() broker.Link
 	log      *slog.Logger
 	now      func() time.Time
@@ -104,6 +122,8 @@ type Server struct {
 	metas    *metaTable
 	tracer   *trace.Tracer // nil = off
 	spans    spanTable     // of open streams
+	lookedAt time.Time     // at rights; the warden's
+	judged   atomic.Uint64 // times that all rights were judged
 	lines    *lines
 	metrics  *edgeMetrics
 	reg      prometheus.Registerer // nil = none
@@ -140,8 +160,11 @@ func New(cfg Config, d Deps) (*Server, error) {
 	if cfg.Fanout.Engine == "portable" {
 		d.Adopter = nil
 	}
+	if d.Verifier == nil {
+		d.Access = nil
+	}
 	s := &Server{
-		cfg: cfg, catalog: d.Catalog, hub: d.Hub, portable: d.Portable, adopter: d.Adopter, link: d.Link,
+		cfg: cfg, catalog: d.Catalog, hub: d.Hub, portable: d.Portable, adopter: d.Adopter, access: d.Access, verifier: d.Verifier, bus: d.Bus, relays: make(chan struct{}, mostRelays), link: d.Link,
 		log: d.Logger, now: d.Clock, tracer: d.Tracer,
 		admit: newAdmission(cfg.Edge, d.Clock), metas: newMetaTable(), lines: newLines(d.Clock),
 		reg: d.Registerer, metrics: newMetrics(d.Registerer), memory: memoryWatch{sample: sampleMemory, every: memoryLook},

@@ -10,12 +10,14 @@ import (
 	"sluice/config"
 	"sluice/config/catalog"
 	"sluice/fanout"
+	"sluice/internal/access"
 	"sluice/internal/broker"
 	"sluice/internal/problem"
 )
 
 // stream is how a client gets in: room on the node, the API it asks for, what it can
-// read, who it is, the topic, its turn, the feed, and over to an engine. Nothing is
+// read, who it is and what it may read, the topic, its turn, the feed, and over to an
+// engine. Who may not read learns nothing else: an id is looked up after all of it. Nothing is
 // written before the last step, so each error still has a status.
 func (s *Server) stream(w http.ResponseWriter, q *request) error {
 	s.beginSpan(q)
@@ -31,8 +33,14 @@ func (s *Server) stream(w http.ResponseWriter, q *request) error {
 	if err := s.authenticate(q); err != nil {
 		return err
 	}
+	if err := s.subscribed(q); err != nil {
+		return err
+	}
 	if q.matchErr != nil {
 		return q.matchErr
+	}
+	if err := s.entitled(q); err != nil {
+		return err
 	}
 	if q.r.Method == http.MethodHead {
 		return s.answerHead(w, q)
@@ -42,6 +50,10 @@ func (s *Server) stream(w http.ResponseWriter, q *request) error {
 	}
 	joined, framing, err := s.join(q)
 	if err != nil {
+		return err
+	}
+	if err := s.askAgain(q); err != nil {
+		joined.Release()
 		return err
 	}
 	return s.handOver(w, q, joined, framing)
@@ -97,21 +109,6 @@ func (s *Server) negotiate(q *request) error {
 	c, err := readChoice(q.r.Header, q.query, start, s.now())
 	q.choice = c
 	return err
-}
-
-// authenticate refuses topics that need a credential: there are none yet, so nobody
-// has one. An unknown topic of an API with secured ones gets the same answer as a
-// secured one.
-func (s *Server) authenticate(q *request) error {
-	a, err := readQuery(q.query)
-	if err == nil && a.token {
-		return refuse(problem.TokenInQuery, "Credentials are not taken from the query.")
-	}
-	topic := q.route.Topic
-	if topic == nil && q.api.Open() || topic != nil && topic.Security == catalog.SecurityNone {
-		return nil
-	}
-	return refuse(problem.MissingToken, "")
 }
 
 // answerHead answers HEAD: the checks, status and header of GET; nothing is opened.
@@ -220,12 +217,18 @@ func (s *Server) slow(q *request) fanout.Slow {
 	return sl
 }
 
-// ends draws the end of a stream's life: Max ± Jitter. Zero = none.
-func (s *Server) ends() time.Time {
-	life := s.cfg.Fanout.Life
-	if life.Max <= 0 {
-		return time.Time{}
+// ends draws the end of a stream's life, Max ± Jitter, or takes the longest stream of
+// its plan if that is shorter. Zero = none.
+func (s *Server) ends(plan *access.Plan) (at time.Time, reason fanout.Reason) {
+	now := s.now()
+	if life := s.cfg.Fanout.Life; life.Max > 0 {
+		spread := float64(life.Jitter) * (2*rand.Float64() - 1)
+		at, reason = now.Add(time.Duration(float64(life.Max)*(1+spread))), fanout.EndLifetime
 	}
-	spread := float64(life.Jitter) * (2*rand.Float64() - 1)
-	return s.now().Add(time.Duration(float64(life.Max) * (1 + spread)))
+	if plan != nil && plan.MaxDuration > 0 {
+		if most := now.Add(plan.MaxDuration); at.IsZero() || most.Before(at) {
+			at, reason = most, fanout.EndMaxDuration
+		}
+	}
+	return at, reason
 }

@@ -2,6 +2,7 @@ package edge
 
 import (
 	"bufio"
+	"crypto/tls"
 	"net"
 	"net/http"
 	"time"
@@ -51,9 +52,10 @@ func (s *Server) record(q *request, joined *fanout.Joined) record {
 
 // subscriber is what both engines are told. first goes out with the first events.
 func (s *Server) subscriber(q *request, j *fanout.Joined, framing fanout.Framing, first []byte) fanout.Subscriber {
+	ends, reason := s.ends(q.plan)
 	return fanout.Subscriber{
 		Log: j.Log, Next: j.Feed, Start: j.Start, Slow: s.slow(q), Head: first, Framing: framing,
-		Ends: s.ends(), Heartbeat: q.api.Spec.Client.Heartbeat,
+		Ends: ends, EndsFor: reason, Heartbeat: q.api.Spec.Client.Heartbeat, Recheck: s.recheck(q),
 	}
 }
 
@@ -70,7 +72,11 @@ func (s *Server) begin(q *request, joined *fanout.Joined, more flags) uint32 {
 	}
 	s.metrics.requested(q.apiLabel(), http.StatusOK)
 	s.logOpen(q, &rec)
-	n := s.metas.add(rec, q.id, placeKey{feed: q.route.Ref().ID(), topic: q.route.Topic.Name, byDef: q.route.Default}, q.route)
+	var holder [16]byte
+	if q.principal != nil {
+		rec.right, holder = newRight(s.asked(q), q.plan), holderOf(q.principal, q.grant)
+	}
+	n := s.metas.add(rec, q.id, placeKey{feed: q.route.Ref().ID(), topic: q.route.Topic.Name, byDef: q.route.Default}, q.route, holder)
 	s.spans.keep(n, q.span)
 	q.span = nil
 	return n
@@ -88,7 +94,7 @@ func (s *Server) takeOver(q *request, conn net.Conn, brw *bufio.ReadWriter, join
 	h := http.Header{}
 	s.setStream(h, q)
 	setFraming(h, q.proto, framing)
-	first := firstBytes(q.api.Spec.Client.Retry, joined.Gap)
+	first := s.firstBytes(q, joined)
 	if framing == fanout.Chunked {
 		first = fanout.AppendChunk(nil, first)
 	}
@@ -126,7 +132,7 @@ func (s *Server) servePortable(w http.ResponseWriter, q *request, joined *fanout
 	s.setStream(h, q)
 	setFraming(h, q.proto, framing)
 	// net/http delimits: the engine writes plain frames.
-	sub := s.subscriber(q, joined, fanout.Identity, firstBytes(q.api.Spec.Client.Retry, joined.Gap))
+	sub := s.subscriber(q, joined, fanout.Identity, s.firstBytes(q, joined))
 	sink := responseSink{w, http.NewResponseController(w), q.proto == protoHTTP2}
 	var n *notifier
 	if q.choice.control != 0 {
@@ -141,7 +147,26 @@ func (s *Server) servePortable(w http.ResponseWriter, q *request, joined *fanout
 		end = s.portable.Serve(q.r.Context(), sink, sub)
 	}
 	s.Ended(sub.Meta, end)
+	if end.Reason == fanout.EndRevokedHard {
+		reset(w)
+	}
 	return nil
+}
+
+// reset throws away what the kernel holds for the client, if the connection is its own.
+func reset(w http.ResponseWriter) {
+	conn, _, err := http.NewResponseController(w).Hijack()
+	if err != nil {
+		return // HTTP/2: the engine reset the stream
+	}
+	raw := conn
+	if t, ok := conn.(*tls.Conn); ok {
+		raw = t.NetConn() // no word of TLS either
+	}
+	if t, ok := raw.(*net.TCPConn); ok {
+		_ = t.SetLinger(0)
+	}
+	_ = raw.Close()
 }
 
 // responseSink is a fanout.Sink over a response.

@@ -6,24 +6,43 @@ import (
 
 	"sluice/config/catalog"
 	"sluice/fanout"
+	"sluice/internal/access"
 )
 
 // Times of the warden: streams whose definition is gone end within two seconds.
 const (
-	cutOver     = time.Second // ends are spread over it
-	secondLook  = time.Second // joins that began before a change are caught by it
+	cutOver     = time.Second            // ends are spread over it
+	secondLook  = time.Second            // feeds that a change took away are closed by then
+	rightsGap   = 100 * time.Millisecond // between two changes of who may read
+	dueGap      = 500 * time.Millisecond // between two looks at credentials that end
+	dueCap      = time.Minute            // the wall clock may jump
 	reasonStays = fanout.Reason("")
 )
 
 // verdict is why the streams of one place end, by the client's side of the
-// transport; "" = they stay.
-type verdict struct{ http, https fanout.Reason }
+// transport; "" = they stay. open is of those that came without a credential.
+type verdict struct{ http, https, open fanout.Reason }
 
-// warden ends the streams that a change of the catalog no longer allows, and leaves
-// the others alone, until ctx ends.
+// of is the part of a verdict that concerns one stream.
+func (v verdict) of(f flags, r *right) fanout.Reason {
+	if v.open != "" && r == nil {
+		return v.open
+	}
+	if f&flagTLS != 0 {
+		return v.https
+	}
+	return v.http
+}
+
+// warden ends the streams that a change of the catalog or of who may read no longer
+// allows, or whose credential has ended, and leaves the others alone, until ctx ends.
 func (s *Server) warden(ctx context.Context) {
 	changes := s.catalog.Watch(ctx)
-	var again <-chan time.Time
+	var rights <-chan *access.Snapshot
+	if s.access != nil {
+		rights = s.access.Watch(ctx)
+	}
+	var again, due <-chan time.Time
 	for {
 		select {
 		case <-ctx.Done():
@@ -33,13 +52,25 @@ func (s *Server) warden(ctx context.Context) {
 				return
 			}
 			s.judge(snap)
+			s.judgeRights(nil)
 			again = time.After(secondLook)
 		case <-again:
 			again = nil
 			snap := s.catalog.Snapshot()
 			s.judge(snap)
 			s.closeGone(snap)
+		case _, open := <-rights:
+			if !open {
+				return
+			}
+			s.judgeRights(nil)
+			pause(ctx, rightsGap) // changes that come together are judged together
+		case <-due:
+			now := s.now()
+			s.judgeRights(func(at time.Time) bool { return !at.IsZero() && !now.Before(at) })
+		case <-s.metas.early:
 		}
+		due = s.planDue()
 	}
 }
 
@@ -56,22 +87,19 @@ func (s *Server) judge(snap *catalog.Snapshot) {
 		return
 	}
 	why := func(meta uint32) fanout.Reason {
-		p, f := s.metas.placeOf(meta)
-		v := verdicts[p]
+		h := s.metas.holderAt(meta)
+		v := verdicts[h.place]
 		if now := s.catalog.Snapshot(); now != snap && v != (verdict{}) {
-			v = judgePlace(now, p) // asked late: who joined after an API came back stays
+			v = judgePlace(now, h.place) // asked late: who joined after an API came back stays
 		}
-		if f&flagTLS != 0 {
-			return v.https
-		}
-		return v.http
+		return v.of(h.flags, h.right)
 	}
 	for _, e := range s.engines() {
 		e.Cut(cutOver, why)
 	}
 	for p, v := range verdicts {
 		s.log.Info("streams.end", "api", p.key.feed.API, "topic", p.key.topic, "feed", p.key.feed.String(),
-			"http", string(v.http), "https", string(v.https))
+			"http", string(v.http), "https", string(v.https), "open", string(v.open))
 	}
 }
 
@@ -88,7 +116,7 @@ func (s *Server) closeGone(snap *catalog.Snapshot) {
 
 // judgePlace compares a place with a snapshot.
 func judgePlace(snap *catalog.Snapshot, p *place) verdict {
-	both := func(r fanout.Reason) verdict { return verdict{r, r} }
+	both := func(r fanout.Reason) verdict { return verdict{r, r, reasonStays} }
 	api := snap.API(p.api.Name(), p.api.Version())
 	if api == nil {
 		return both(fanout.Reason(snap.Absent(p.api.Name(), p.api.Version())))
@@ -112,14 +140,13 @@ func judgePlace(snap *catalog.Snapshot, p *place) verdict {
 	if err != nil {
 		return both(endTopicDeleted)
 	}
-	// No stream has a credential yet, so a topic that needs one refuses all of them.
-	if route.Topic.Security != catalog.SecurityNone {
-		return both(endAccessChanged)
-	}
 	if p.key.byDef && !api.Spec.Default && !snap.KeepsClients(api.Name(), api.Version()) {
 		return both(endVersionMoved)
 	}
-	v := verdict{reasonStays, reasonStays}
+	v := verdict{}
+	if route.Topic.Security != catalog.SecurityNone {
+		v.open = endAccessChanged
+	}
 	if !api.Allows(catalog.TransportHTTP) {
 		v.http = endTransportClosed
 	}

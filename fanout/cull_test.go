@@ -157,6 +157,49 @@ func TestPortableLaggards(t *testing.T) {
 	})
 }
 
+// Who is in a write when it is to end is cut a second after its time, whatever its stall limit, and for that reason.
+func TestPortableCutInAWrite(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := NewPortable(PortableConfig{Slow: Slow{Stall: time.Hour}, Heartbeat: time.Hour})
+		log := NewLog(LogConfig{})
+		ended := make(chan End, 1)
+		go func() {
+			ended <- p.Serve(t.Context(), newJam(100), Subscriber{Log: log, Start: Start{Cursor: log.View().Head()}})
+		}()
+		synctest.Wait()
+		appendEvents(log, 1, 1000)
+		synctest.Wait() // it is in the write
+		began := time.Now()
+		p.Cut(0, func(uint32) Reason { return "revoked" })
+		if end := <-ended; end.Reason != "revoked" || end.Events != 0 || time.Since(began) > endWrite {
+			t.Errorf("%+v after %v", end, time.Since(began))
+		}
+	})
+}
+
+// So is who begins its write only after the cut was told.
+func TestPortableCutBeforeAWrite(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := NewPortable(PortableConfig{Slow: Slow{Stall: time.Hour}, Heartbeat: time.Hour})
+		log := NewLog(LogConfig{})
+		ended := make(chan End, 1)
+		go func() {
+			ended <- p.Serve(t.Context(), newJam(100), Subscriber{Log: log, Start: Start{Cursor: log.View().Head()}})
+		}()
+		synctest.Wait()
+		began := time.Now()
+		p.mu.Lock()
+		for r := range p.readers {
+			r.endFor("revoked", began.Add(time.Minute))
+		}
+		p.mu.Unlock()
+		appendEvents(log, 1, 1000)
+		if end := <-ended; end.Reason != "revoked" || time.Since(began) > time.Minute+endWrite {
+			t.Errorf("%+v after %v", end, time.Since(began))
+		}
+	})
+}
+
 // testBlock has one event.
 func testBlock() *Block {
 	return newBlock(1, &broker.Block{Messages: []broker.Message{{Position: broker.Position{Seq: 1, Micros: 1}, Body: []byte("data: x\n")}}}, Identity)

@@ -96,6 +96,12 @@ type Subscriber struct {
 	Head    []byte
 	Framing Framing
 	Ends    time.Time // lifetime over; zero = none
+	// EndsFor is the reason of that: EndLifetime, which is the default, or EndMaxDuration.
+	EndsFor Reason
+	// Recheck is asked once, with Meta, as soon as a Cut finds the stream and before any event is sent: a reason ends it. So
+	// nothing that forbids the stream falls between the check of whoever admitted it and the first Cut that knows it. Called
+	// on the engine's goroutines: it must be cheap. nil = not asked.
+	Recheck func(meta uint32) Reason
 	// Heartbeat is the silence after which ":\n" is sent. 0 = the engine's default.
 	Heartbeat time.Duration
 	// Meta is the edge's number for this connection; it comes back in End and Cut.
@@ -121,8 +127,13 @@ const (
 const (
 	EndDrain       Reason = "drain"
 	EndLifetime    Reason = "lifetime"
+	EndMaxDuration Reason = "max-duration" // as EndLifetime, but of the client's plan
 	EndUnavailable Reason = "unavailable"
 )
+
+// EndRevokedHard ends a stream whose credential was revoked so that not even what the kernel holds for the client may
+// arrive: nothing is told, the connection is reset.
+const EndRevokedHard Reason = "revoked-hard"
 
 // End is how one stream went. Whoever closes the socket reports it, once.
 type End struct {

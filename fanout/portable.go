@@ -104,6 +104,11 @@ func (p *Portable) Serve(ctx context.Context, to Sink, s Subscriber) End {
 	}
 	p.enter(r)
 	defer p.leave(r)
+	if s.Recheck != nil {
+		if reason := s.Recheck(s.Meta); reason != "" {
+			r.endFor(reason, time.Now())
+		}
+	}
 	r.run()
 	p.met.ended(&r.end)
 	return r.end
@@ -115,7 +120,7 @@ func (p *Portable) enter(r *reader) {
 	p.readers[r] = struct{}{}
 	p.met.subscribers(1)
 	if p.draining {
-		r.endAt(EndDrain, p.drainEnd)
+		r.endFor(EndDrain, p.drainEnd)
 	}
 }
 
@@ -138,8 +143,9 @@ func (p *Portable) Count() int {
 }
 
 // Cut ends the streams for which why answers a reason, spread evenly over the time.
-// They end between two events, with the end bytes of their reason. why is called at
-// once, with the engine's lock held.
+// They end between two events, with the end bytes of their reason; one that is in a write
+// a second after its time is told nothing. why is called at once, with the engine's lock
+// held.
 func (p *Portable) Cut(over time.Duration, why func(meta uint32) Reason) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -155,7 +161,20 @@ func (p *Portable) Cut(over time.Duration, why func(meta uint32) Reason) {
 	}
 	now := time.Now()
 	for i, e := range list { // in the map's order: no client is always last
-		e.r.endAt(e.reason, now.Add(over*time.Duration(i)/time.Duration(len(list))))
+		e.r.endFor(e.reason, now.Add(over*time.Duration(i)/time.Duration(len(list))))
+	}
+}
+
+// Tell sends gateway bytes, in full events, to the streams for which what answers some:
+// between two events. what is called at once, with the engine's lock held; what it
+// returned is not changed afterwards.
+func (p *Portable) Tell(what func(meta uint32) []byte) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for r := range p.readers {
+		if b := what(r.s.Meta); len(b) > 0 {
+			r.slip(b)
+		}
 	}
 }
 

@@ -1,6 +1,7 @@
 package fanout
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"math"
@@ -50,24 +51,76 @@ type reader struct {
 	shown   atomic.Uint64
 	writing atomic.Int64 // ns since 1970 when the write began that is under way; 0 = none
 
+	hurry atomic.Int64 // ns since 1970 by when writes must be done, since the stream is to end; 0 = by their own limit
+	noted atomic.Bool  // there is a note
+
 	mu     sync.Mutex // guards what follows
+	note   []byte     // gateway events to slip in
 	reason Reason     // it is to end for, at
 	at     time.Time
 	dead   bool
 	cut    chan struct{} // the ending changed; capacity 1
 }
 
-// endAt has the reader end for reason at a time, unless it ends sooner anyway.
-func (r *reader) endAt(reason Reason, at time.Time) {
+// endFor ends the reader as its reason wants: some at once, the others at a time.
+func (r *reader) endFor(reason Reason, at time.Time) {
+	if reason == EndRevokedHard {
+		r.abort(reason)
+		return
+	}
+	if !r.endAt(reason, at) {
+		return
+	}
+	// A write that is under way sees this deadline, or began after hurry was set and sets it itself.
+	by := at.Add(endWrite)
+	r.hurry.Store(by.UnixNano())
+	if r.writing.Load() != 0 {
+		_ = r.sink.SetWriteDeadline(by) //nolint:errcheck // a closed connection needs none
+	}
+}
+
+// endAt has the reader end for reason at a time, unless it ends sooner anyway, which it reports.
+func (r *reader) endAt(reason Reason, at time.Time) bool {
 	r.mu.Lock()
-	if r.reason == "" || at.Before(r.at) {
+	sooner := r.reason == "" || at.Before(r.at)
+	if sooner {
 		r.reason, r.at = reason, at
 	}
 	r.mu.Unlock()
+	r.stir()
+	return sooner
+}
+
+// stir wakes a reader that waits.
+func (r *reader) stir() {
 	select {
 	case r.cut <- struct{}{}:
 	default:
 	}
+}
+
+// maxNote bounds what waits to be slipped in for a client whose socket is full.
+const maxNote = 4 << 10
+
+// slip has b sent between two events.
+func (r *reader) slip(b []byte) {
+	r.mu.Lock()
+	if len(r.note)+len(b) <= maxNote {
+		r.note = append(r.note, b...)
+		r.noted.Store(true)
+	}
+	r.mu.Unlock()
+	r.stir()
+}
+
+// tell sends what was slipped in; the reader stands between two events.
+func (r *reader) tell() {
+	r.mu.Lock()
+	b := r.note
+	r.note = nil
+	r.noted.Store(false)
+	r.mu.Unlock()
+	r.write(r.framed(b))
 }
 
 // inBlock marks what reader.shown holds: the bytes left of a block, not a cursor.
@@ -113,7 +166,7 @@ func (r *reader) ending() (reason Reason, at time.Time, known bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if !r.s.Ends.IsZero() && (r.reason == "" || r.s.Ends.Before(r.at)) {
-		return EndLifetime, r.s.Ends, true
+		return cmp.Or(r.s.EndsFor, EndLifetime), r.s.Ends, true
 	}
 	return r.reason, r.at, r.reason != ""
 }
@@ -131,6 +184,10 @@ func (r *reader) run() {
 		if reason, at, known := r.ending(); known && !time.Now().Before(at) {
 			r.finish(reason)
 			return
+		}
+		if r.noted.Load() {
+			r.tell()
+			continue
 		}
 		switch {
 		case r.block == nil:
@@ -317,6 +374,10 @@ func (r *reader) resume() {
 			r.finish(reason)
 			return
 		}
+		if r.noted.Load() {
+			r.tell()
+			continue
+		}
 		r.wait(woken, time.Time{})
 	}
 }
@@ -444,6 +505,9 @@ func (r *reader) write(b []byte) bool {
 		}
 	}
 	r.writing.Store(began.UnixNano())
+	if by := r.hurry.Load(); by != 0 && by < r.armed.UnixNano() {
+		_ = r.sink.SetWriteDeadline(time.Unix(0, by)) //nolint:errcheck // the write tells
+	}
 	n, err := r.sink.Write(b)
 	r.count(n)
 	if err == nil {
@@ -470,9 +534,10 @@ func (r *reader) count(n int) {
 func (r *reader) failed(err error, began time.Time) {
 	r.mu.Lock()
 	reason, dead := r.reason, r.dead
+	late := reason != "" && !r.at.IsZero() && !time.Now().Before(r.at)
 	r.mu.Unlock()
 	switch {
-	case dead:
+	case dead, late && errors.Is(err, os.ErrDeadlineExceeded):
 		r.end.Reason = reason
 	case errors.Is(err, os.ErrDeadlineExceeded), time.Since(began) >= r.slow.Stall:
 		r.end.Reason = EndStall

@@ -24,8 +24,9 @@ const firstLoad = 5 * time.Second
 // openShared makes the catalog that the broker keeps the one that this process works by: ingest reads for all edge groups, the edge
 // serves its own.
 func (p *process) openShared() {
+	p.lag = broker.NewLag(time.Now)
 	p.manager = catalog.NewManager(catalog.ManagerOptions{
-		Options: catalogOptions(p.cfg, p.guard), Dir: filepath.Join(p.cfg.Data, "catalog"), Logger: p.log,
+		Options: catalogOptions(p.cfg, p.guard), Dir: filepath.Join(p.cfg.Data, "catalog"), Logger: p.log, Lag: p.lag,
 		Open: func(ctx context.Context) (broker.Bucket, error) {
 			if p.cfg.Has(config.RoleControl) {
 				return p.broker.Admin().Bucket(ctx, catalog.Bucket, catalog.BucketHistory)

@@ -43,7 +43,9 @@ func (p *process) buildEdge(ctx context.Context) error {
 	if adopter != nil {
 		deps.Adopter = adopter
 	}
-	server, err = edge.New(edge.Config{Edge: p.cfg.Edge, Fanout: f, Data: p.cfg.Data}, deps)
+	deps.Access, deps.Verifier, deps.Bus = p.access, p.verifier, p.broker.Bus()
+	server, err = edge.New(edge.Config{Edge: p.cfg.Edge, Fanout: f, Data: p.cfg.Data, QueryToken: p.cfg.Auth.InsecureQueryToken,
+		MaxStale: p.cfg.Auth.MaxStale, Issuers: p.issuerNames()}, deps)
 	if err != nil {
 		return withCode(exitInvalid, err)
 	}

@@ -22,6 +22,8 @@ import (
 	"sluice/fanout"
 	"sluice/ingest"
 	"sluice/ingest/lease"
+	"sluice/internal/access"
+	"sluice/internal/access/token"
 	"sluice/internal/broker"
 	"sluice/internal/obs"
 	"sluice/internal/outbound"
@@ -30,26 +32,29 @@ import (
 
 // process is one running sluice: its parts and how to stop them, last started first.
 type process struct {
-	cfg     config.Config
-	log     *slog.Logger
-	reg     *prometheus.Registry
-	health  *obs.Health
-	store   reloader         // what exists
-	shown   catalog.Store    // what this node's edge serves of it
-	manager *catalog.Manager // of the catalog that the broker keeps; nil with definitions of its own
-	guard   *outbound.Guard  // of all upstreams
-	group   *group
-	broker  *broker.Node
-	boot    string             // names this start of the node
-	members *lease.Members     // nil with an embedded broker: no other node can be there
-	ingest  *ingest.Supervisor // nil without role ingest
-	edge    *edge.Server       // nil without role edge
-	hub     *fanout.Hub        // nil without role edge
-	opsAt   net.Addr           // nil without an ops listener
-	control net.Addr           // nil without a control listener
-	manage  *admin.Server      // nil likewise
-	lock    *dataLock          // of the data folder; nil if nothing is stored there
-	traces  *obs.Traces        // nil = off
+	cfg      config.Config
+	log      *slog.Logger
+	reg      *prometheus.Registry
+	health   *obs.Health
+	store    reloader         // what exists
+	shown    catalog.Store    // what this node's edge serves of it
+	manager  *catalog.Manager // of the catalog that the broker keeps; nil with definitions of its own
+	lag      *broker.Lag      // of manager
+	access   *access.Store    // nil without roles control and edge
+	verifier *token.Verifier  // nil as access is
+	guard    *outbound.Guard  // of all upstreams
+	group    *group
+	broker   *broker.Node
+	boot     string             // names this start of the node
+	members  *lease.Members     // nil with an embedded broker: no other node can be there
+	ingest   *ingest.Supervisor // nil without role ingest
+	edge     *edge.Server       // nil without role edge
+	hub      *fanout.Hub        // nil without role edge
+	opsAt    net.Addr           // nil without an ops listener
+	control  net.Addr           // nil without a control listener
+	manage   *admin.Server      // nil likewise
+	lock     *dataLock          // of the data folder; nil if nothing is stored there
+	traces   *obs.Traces        // nil = off
 
 	catalog *catalogMetrics
 	began   time.Time
@@ -88,7 +93,8 @@ func build(ctx context.Context, e env, cfg config.Config, guard *outbound.Guard,
 		}
 		return obs.OK, ""
 	})
-	steps := []func(context.Context) error{p.buildData, p.buildOps, p.buildBroker, p.buildCatalog, p.buildControl, p.buildMembers}
+	steps := []func(context.Context) error{p.buildData, p.buildOps, p.buildBroker, p.buildAccess, p.buildVerifier, p.buildCatalog, p.buildControl,
+		p.buildIssuer, p.startVerifier, p.buildBeacons, p.buildMembers}
 	if cfg.Has(config.RoleIngest) {
 		steps = append(steps, p.buildIngest)
 	}

@@ -7,11 +7,12 @@ import (
 	"sync"
 	"time"
 
+	"sluice/internal/access"
 	"sluice/internal/broker"
 	"sluice/internal/obs"
 )
 
-// streamKeeper makes what is stored in the broker: the stream of each API and the bucket of feed owners. What fails is tried
+// streamKeeper makes what is stored in the broker: the stream of each API and the buckets of feed owners and tickets. What fails is tried
 // again, with more patience each time, when definitions change, when the broker is back, and when it says that a stream was
 // deleted. A word of the broker can be lost, so all is looked at now and then.
 type streamKeeper struct {
@@ -82,11 +83,16 @@ func (k *streamKeeper) run(ctx context.Context) error {
 // round tries all once and returns what failed, joined.
 func (k *streamKeeper) round(ctx context.Context, specs []broker.StreamSpec) error {
 	failed := map[string]string{}
-	_, err := k.p.broker.Admin().Bucket(ctx, ownBucket, 1)
-	if err != nil {
-		failed["bucket "+ownBucket] = err.Error()
+	var errs []error
+	for _, spec := range []broker.BucketSpec{{Name: ownBucket}, access.Spec(access.TicketBucket)} {
+		if _, err := k.p.broker.Admin().EnsureBucket(ctx, spec); err != nil {
+			failed["bucket "+spec.Name] = err.Error()
+			if spec.Name == access.TicketBucket && errors.Is(err, broker.ErrStoreFull) {
+				continue // memory is given to streams already: there are no tickets, the rest works
+			}
+			errs = append(errs, err)
+		}
 	}
-	errs := []error{err}
 	for _, spec := range specs {
 		if err := k.p.broker.Admin().EnsureStream(ctx, spec); err != nil {
 			failed[spec.Name] = err.Error()

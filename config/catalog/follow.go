@@ -4,27 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"strings"
-	"time"
 
 	"sluice/internal/broker"
 )
 
-// Times of the watch.
-const (
-	reconcileEvery = time.Minute            // a watch that went silent is noticed by then
-	loadWithin     = 30 * time.Second       // all that the bucket holds has come
-	settle         = 5 * time.Millisecond   // without another entry: then what came is shown
-	collectMost    = 50 * time.Millisecond  // ... and at the latest
-	leastRewatch   = 200 * time.Millisecond // between tries
-	mostRewatch    = 10 * time.Second
-	diskAfter      = 2 * time.Second // without a broker at the start: the last good copy is shown
-	diskEvery      = 5 * time.Second
-)
-
-// Run follows the bucket until ctx ends. It opens it again whenever the watch ends, and once a minute compares all it knows with what
-// is there. Call once.
+// Run follows the bucket until ctx ends. It opens it again whenever the watch ends, and once a minute, or when a beacon says that it
+// lags, compares all it knows with what is there. Call once.
 func (m *Manager) Run(ctx context.Context) error {
 	saved := make(chan struct{})
 	keep, stop := context.WithCancel(context.WithoutCancel(ctx))
@@ -33,115 +19,16 @@ func (m *Manager) Run(ctx context.Context) error {
 		m.keepCopies(keep)
 	}()
 	defer func() { stop(); <-saved }()
-	pause := leastRewatch
-	for ctx.Err() == nil {
-		began := m.now()
-		err := m.follow(ctx)
-		if ctx.Err() != nil {
-			break
-		}
-		if err == nil || m.now().Sub(began) > mostRewatch {
-			pause = leastRewatch
-		}
-		if err == nil {
-			continue // time to compare
-		}
-		m.log.Debug("catalog: watch ended", "error", err, "retry", pause)
-		m.setWhy(err.Error())
-		select {
-		case <-time.After(pause/2 + rand.N(pause/2+1)):
-		case <-ctx.Done():
-		}
-		pause = min(2*pause, mostRewatch)
-	}
-	return ctx.Err()
-}
-
-// follow loads the bucket and then takes its changes, until it is time to compare again (nil) or the watch ends.
-func (m *Manager) follow(ctx context.Context) error {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	bucket, err := m.opt.Open(ctx)
-	if err != nil {
-		return err
-	}
-	changes, err := bucket.Watch(ctx, ">")
-	if err != nil {
-		return err
-	}
-	all, err := loadAll(ctx, changes)
-	if err != nil {
-		return err
-	}
-	if err := m.replace(bucket, all); err != nil {
-		return err
-	}
-	compare := time.NewTimer(m.opt.Reconcile)
-	defer compare.Stop()
-	for {
-		select {
-		case <-compare.C:
-			return nil
-		case e, open := <-changes:
-			if !open {
-				return errors.New("the watch ended")
-			}
-			m.apply(collect(ctx, changes, e))
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-	}
-}
-
-// loadAll reads all present entries of a new watch.
-func loadAll(ctx context.Context, changes <-chan broker.Entry) ([]broker.Entry, error) {
-	late := time.NewTimer(loadWithin)
-	defer late.Stop()
-	var all []broker.Entry
-	for {
-		select {
-		case e, open := <-changes:
-			switch {
-			case !open:
-				return nil, errors.New("the watch ended while loading")
-			case e.Key == "":
-				return all, nil
-			}
-			all = append(all, e)
-		case <-late.C:
-			return nil, fmt.Errorf("not loaded within %s", loadWithin)
-		case <-ctx.Done():
-			return nil, ctx.Err()
-		}
-	}
-}
-
-// collect takes what comes together with the first entry: one snapshot for all of it.
-func collect(ctx context.Context, changes <-chan broker.Entry, first broker.Entry) []broker.Entry {
-	out := []broker.Entry{first}
-	most := time.NewTimer(collectMost)
-	defer most.Stop()
-	for {
-		idle := time.NewTimer(settle)
-		select {
-		case e, open := <-changes:
-			idle.Stop()
-			if !open {
-				return out // the next receive says so
-			}
-			out = append(out, e)
-			continue
-		case <-idle.C:
-		case <-most.C:
-		case <-ctx.Done():
-		}
-		idle.Stop()
-		return out
-	}
+	f := broker.Follower{Open: m.opt.Open, All: m.replace, Changes: m.apply, Lag: m.opt.Lag, Reconcile: m.opt.Reconcile,
+		Failed: func(err error) {
+			m.log.Debug("catalog: watch ended", "error", err)
+			m.setWhy(err.Error())
+		}}
+	return f.Run(ctx)
 }
 
 // replace takes all that the bucket holds in the place of what was known, unless that would take APIs away that nobody deleted.
-func (m *Manager) replace(bucket broker.Bucket, all []broker.Entry) error {
+func (m *Manager) replace(bucket broker.Bucket, _ uint64, all []broker.Entry) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	next := seenFrom(all, m.seen, m.refuse)

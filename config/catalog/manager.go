@@ -32,7 +32,9 @@ type ManagerOptions struct {
 	Forget func(ctx context.Context, api *API) error
 	// Reconcile is how often everything is compared; 0 = once a minute.
 	Reconcile time.Duration
-	Logger    *slog.Logger // nil = none
+	// Lag is told what was seen and says when the watch lags; nil = nothing does.
+	Lag    *broker.Lag
+	Logger *slog.Logger // nil = none
 	// Now is the clock of the history; nil = the system's.
 	Now func() time.Time
 }
@@ -84,9 +86,6 @@ func NewManager(opt ManagerOptions) *Manager {
 	}
 	if m.opt.MaxRevisions == 0 {
 		m.opt.MaxRevisions = defaultKept
-	}
-	if m.opt.Reconcile == 0 {
-		m.opt.Reconcile = reconcileEvery
 	}
 	m.view = &view{}
 	m.views[""] = m.view

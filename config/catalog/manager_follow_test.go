@@ -3,8 +3,6 @@ package catalog
 import (
 	"context"
 	"errors"
-	"os"
-	"path/filepath"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -77,36 +75,6 @@ func TestLastGoodCopy(t *testing.T) {
 	await(t, func() bool { return m.Status().Loaded && serves(m.Group("default"), "/b/1/ticks") })
 	if !serves(m.Group("default"), "/a/1/ticks") {
 		t.Error("lost what the copy had")
-	}
-}
-
-// A copy that was damaged is not used.
-func TestDamagedCopy(t *testing.T) {
-	t.Parallel()
-	dir := t.TempDir()
-	if err := writeCopy(dir, 7, []copied{{Key: gateKey, Value: []byte(`{"n":1}`), Revision: 7}}); err != nil {
-		t.Fatal(err)
-	}
-	if got, err := readCopy(dir); err != nil || len(got) != 1 || got[0].Revision != 7 {
-		t.Fatalf("%+v, %v", got, err)
-	}
-	file := filepath.Join(dir, copyFile)
-	text, err := os.ReadFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for i := range text {
-		bad := append([]byte(nil), text...)
-		bad[i] ^= 0x40
-		if err := os.WriteFile(file, bad, 0o600); err != nil {
-			t.Fatal(err)
-		}
-		if got, err := readCopy(dir); err == nil && (len(got) != 1 || string(got[0].Value) != `{"n":1}`) {
-			t.Errorf("byte %d flipped: %+v", i, got)
-		}
-	}
-	if left, err := filepath.Glob(filepath.Join(dir, "*")); err != nil || len(left) != 1 {
-		t.Errorf("folder holds %v, %v", left, err)
 	}
 }
 

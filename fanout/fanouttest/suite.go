@@ -24,6 +24,7 @@ type Settings struct {
 // Engine is what both engines can do.
 type Engine interface {
 	Cut(over time.Duration, why func(meta uint32) fanout.Reason)
+	Tell(what func(meta uint32) []byte)
 	Drain(ctx context.Context, over time.Duration) error
 	Count() int
 }
@@ -62,6 +63,10 @@ func Run(t *testing.T, launch Launch) {
 		{"heartbeats stand between events", heartbeats},
 		{"life ends", life},
 		{"cut", cut},
+		{"cut hard", cutHard},
+		{"told between events", told},
+		{"checked again", rechecked},
+		{"a plan's longest stream", planned},
 		{"drain", drain},
 		{"feed ends", feedEnds},
 		{"client closes half", halfClose},

@@ -103,6 +103,9 @@ func (s *shard) join(j *joining) {
 	if !sub.Ends.IsZero() {
 		e.end = max(1, uint32(int64(s.tick)+int64(sub.Ends.Sub(s.now)/tickLen)))
 	}
+	if sub.EndsFor == fanout.EndMaxDuration {
+		e.flags |= flagPlanned
+	}
 	if sub.Meter != nil {
 		s.slab.setMeter(slot, sub.Meter)
 	}
@@ -114,6 +117,12 @@ func (s *shard) join(j *joining) {
 	if err := s.poll.add(e.fd, slot, e.gen); err != nil {
 		s.drop(slot, e, fanout.EndError, false)
 		return
+	}
+	if sub.Recheck != nil {
+		if r := sub.Recheck(e.meta); r != "" {
+			s.tell(slot, e, r)
+			return
+		}
 	}
 	gen := e.gen
 	s.advance(slot, e)

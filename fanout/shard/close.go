@@ -120,8 +120,13 @@ func (s *shard) release(slot uint32, e *entry, end fanout.End, hard bool) {
 }
 
 // tell ends a client with the end bytes of r, at an entry boundary: the rest of a
-// begun event goes first. Who cannot take it all at once is told nothing.
+// begun event goes first. Who cannot take it all at once is told nothing, nor is who must
+// not even get what the kernel holds.
 func (s *shard) tell(slot uint32, e *entry, r fanout.Reason) {
+	if r == fanout.EndRevokedHard {
+		s.drop(slot, e, r, true)
+		return
+	}
 	if e.state == stBlocked {
 		s.shut(slot, e, r)
 		return

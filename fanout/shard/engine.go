@@ -107,6 +107,16 @@ func (e *Engine) Cut(over time.Duration, why func(meta uint32) fanout.Reason) {
 	}
 }
 
+// Tell sends gateway bytes, in whole events, to the connections for which what answers
+// some: between two events. One whose socket stays full for ten seconds is told nothing.
+// Tell returns at once; what is called as why of a Cut is, and what it returned must not
+// change afterwards. Who joins later is not asked about.
+func (e *Engine) Tell(what func(meta uint32) []byte) {
+	for _, s := range e.shards {
+		s.in.put(message{cut: &cut{what: what}})
+	}
+}
+
 // Laggards offers c the connections that lag most: those whose socket is full and those
 // that read backlog. It returns at once; shards answer in their turns.
 func (e *Engine) Laggards(c *fanout.Cull) {

@@ -59,6 +59,7 @@ type shard struct {
 	watched []ref // blocked clients
 	dry     []ref
 	cuts    []*cut
+	notes   []note  // for clients that stood in an event
 	over    []ended // to be reported
 
 	tick      uint32
@@ -159,7 +160,7 @@ func (s *shard) park(ctx context.Context) error {
 // which costs more than an idle tick does.
 func (s *shard) nextAlarm() time.Time {
 	ahead := uint32(1)
-	if len(s.watched)+len(s.dry)+len(s.cuts)+s.closing.len() == 0 {
+	if len(s.watched)+len(s.dry)+len(s.cuts)+len(s.notes)+s.closing.len() == 0 {
 		ahead = lazyTicks - (s.tick-1)%lazyTicks
 	}
 	at := s.epoch.Add(time.Duration(s.tick-1+ahead) * tickLen)
@@ -199,6 +200,7 @@ func (s *shard) clock() {
 	s.planSweep(passed)
 	s.checkWatched()
 	s.retryDry()
+	s.retryNotes()
 	s.finishClosing()
 	s.copyStats()
 	s.showBusy()

@@ -32,6 +32,7 @@ const (
 	flagWatched                    // on the blocked list
 	flagDry                        // on the dry list
 	flagSlow                       // this spell of slowness is counted
+	flagPlanned                    // end is that of the client's plan
 )
 
 // entry is one client. It holds no pointer, so that the garbage collector never

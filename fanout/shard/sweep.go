@@ -41,7 +41,11 @@ func (s *shard) sweep() bool {
 		}
 		if e.end != 0 && s.tick >= e.end {
 			sends--
-			s.tell(slot, e, fanout.EndLifetime)
+			r := fanout.EndLifetime
+			if e.flags&flagPlanned != 0 {
+				r = fanout.EndMaxDuration
+			}
+			s.tell(slot, e, r)
 			continue
 		}
 		if s.tick-e.sent >= s.classes[e.class].heartbeats && e.state != stBlocked {
@@ -95,9 +99,62 @@ func (s *shard) betweenEntries(slot uint32, e *entry) bool {
 	return m.Held && m.Next == e.cursor
 }
 
-// cut is one Engine.Cut or Drain in one shard.
+// note is gateway bytes for a client that stood in an event when they came.
+type note struct {
+	ref
+	bytes []byte
+	until uint32 // tick at which they are given up
+}
+
+const noteTicks = 100
+
+// slip sends gateway bytes to a client between two events, or remembers them until it
+// stands there. What the socket does not take is owed.
+func (s *shard) slip(slot uint32, e *entry, b []byte) {
+	if !s.slipped(slot, e, b) {
+		s.notes = append(s.notes, note{ref{slot, e.gen}, b, s.tick + noteTicks})
+	}
+}
+
+func (s *shard) slipped(slot uint32, e *entry, b []byte) bool {
+	if e.state == stBlocked || !s.betweenEntries(slot, e) {
+		return false
+	}
+	s.scratch = appendFramed(s.scratch[:0], b, e.flags)
+	b = s.scratch
+	n, errno := send(e.fd, b)
+	s.stats.sends++
+	if n > 0 {
+		e.sent = s.tick
+		e.extra += uint64(n)
+		s.stats.bytes += uint64(n)
+	}
+	if n < len(b) {
+		s.extra(slot, e).owe(b[n:])
+		s.fellShort(slot, e, fanout.View{}, 0, errno)
+	}
+	return true
+}
+
+// retryNotes looks again, once per tick, at the clients that were not told.
+func (s *shard) retryNotes() {
+	kept := 0
+	for _, m := range s.notes {
+		e := s.slab.at(m.slot)
+		if e.gen != m.gen || e.state == stClosing || s.tick >= m.until || s.slipped(m.slot, e, m.bytes) {
+			continue
+		}
+		s.notes[kept] = m
+		kept++
+	}
+	clear(s.notes[kept:])
+	s.notes = s.notes[:kept]
+}
+
+// cut is one Engine.Cut, Drain or Tell in one shard.
 type cut struct {
 	why   func(meta uint32) fanout.Reason
+	what  func(meta uint32) []byte // of a Tell; why is nil then
 	over  time.Duration
 	drain bool // who joins from now on is ended too
 
@@ -151,6 +208,13 @@ func (s *shard) runCut(c *cut) bool {
 			continue
 		}
 		c.asked++
+		if c.what != nil {
+			if b := c.what(e.meta); len(b) > 0 {
+				ends--
+				s.slip(slot, e, b)
+			}
+			continue
+		}
 		if r := c.why(e.meta); r != "" {
 			ends--
 			s.tell(slot, e, r)

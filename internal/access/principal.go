@@ -41,8 +41,12 @@ type Principal struct {
 	Bound Bound
 }
 
-// Bound limits a credential to an API, and to one of its topics if Topic is set.
-type Bound struct{ API, Version, Topic string }
+// Bound limits a credential to an API, and to one of its topics if Topic, its name or a concrete path, is set.
+type Bound struct {
+	API, Version, Topic string
+	// Try is set on what a maker of the API got to try it out: it is good for an API in state CREATED, and needs no subscription.
+	Try bool
+}
 
 // HasScope tells whether the credential carries one of want; true if want is empty.
 func (p *Principal) HasScope(want []string) bool {

@@ -92,6 +92,12 @@ func (s *Snapshot) addDeny(d *Deny) {
 // Revision is the broker's newest revision in s; 0 = nothing was loaded yet.
 func (s *Snapshot) Revision() uint64 { return s.rev }
 
+// Counts is how many records there are, by kind.
+func (s *Snapshot) Counts() map[string]int {
+	return map[string]int{"plan": len(s.all.Plans), "application": len(s.all.Applications), "subscription": len(s.all.Grants),
+		"key": len(s.all.Keys), "deny": len(s.all.Denies), "revocation": len(s.all.Revocations)}
+}
+
 // Records are all, each kind sorted by name or id.
 func (s *Snapshot) Records() Records {
 	r := s.all
@@ -149,6 +155,9 @@ func (s *Snapshot) Denied(now time.Time, ip netip.Addr, p *Principal, api, versi
 	}
 	return nil
 }
+
+// DeniesAddresses tells whether any client's address is denied: only then it matters where a client is.
+func (s *Snapshot) DeniesAddresses() bool { return len(s.nets) > 0 }
 
 // Revoked returns the revocation that ends a credential, or nil.
 func (s *Snapshot) Revoked(p *Principal) *Revocation {

@@ -297,6 +297,8 @@ type Bus interface {
 	// Subscribe calls h in order, on one goroutine of the library, until stop is called.
 	// reply sends an answer; it is nil if none is wanted.
 	Subscribe(subject string, h func(subject string, body []byte, reply func([]byte) error)) (stop func(), err error)
+	// Serve is Subscribe as one of a group: of all nodes that serve under this name, one gets each message.
+	Serve(subject, group string, h func(subject string, body []byte, reply func([]byte) error)) (stop func(), err error)
 }
 
 // Entry is one value of a Bucket. Revision 0 = absent.
@@ -333,6 +335,9 @@ type Bucket interface {
 	// returns the new revision; ErrConflict if not.
 	Put(ctx context.Context, key string, value []byte, rev uint64) (uint64, error)
 	Delete(ctx context.Context, key string, rev uint64) error
+	// Newest returns the revision of the newest entry ever made, as the leader has it; it may have been deleted or be too old since.
+	// An empty bucket has one, too: revisions do not begin at 1.
+	Newest(ctx context.Context) (uint64, error)
 	// Watch sends every present entry, then one zero Entry, then changes, until ctx
 	// ends; the channel is closed when the watch ends for any reason.
 	Watch(ctx context.Context, pattern string) (<-chan Entry, error)
@@ -364,8 +369,19 @@ type Admin interface {
 	DeleteStream(ctx context.Context, api string) error
 	PurgeFeed(ctx context.Context, f FeedID) error
 	StreamState(ctx context.Context, api string) (StreamState, error)
-	// Bucket opens the named bucket, creating it if needed.
+	// Bucket opens the named bucket, creating it if needed; short for EnsureBucket of a BucketSpec with nothing else set.
 	Bucket(ctx context.Context, name string, history uint8) (Bucket, error)
+	// EnsureBucket opens a bucket, creating it or giving it its age and size if needed.
+	EnsureBucket(ctx context.Context, s BucketSpec) (Bucket, error)
+}
+
+// BucketSpec is what a bucket is made of.
+type BucketSpec struct {
+	Name     string
+	History  uint8         // values kept of each key; 0 = 1
+	MaxAge   time.Duration // after which an entry is gone, and no watch is told; 0 = never
+	MaxBytes int64         // 0 = 256 MiB; smaller if the store has no room to reserve for it
+	Memory   bool          // a restart of the broker forgets all
 }
 
 // Link is the state of the connection to the broker.

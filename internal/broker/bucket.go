@@ -2,6 +2,7 @@ package broker
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"strconv"
@@ -12,6 +13,7 @@ import (
 
 const (
 	bucketBytes   = 256 << 20
+	leastBucket   = 1 << 20 // below this a bucket is refused instead of made smaller
 	bucketMaxItem = 1 << 20
 	hdrKVOp       = "KV-Operation"
 	kvDelete      = "DEL"
@@ -27,47 +29,53 @@ type bucket struct {
 
 // Bucket implements Admin.
 func (a *admin) Bucket(ctx context.Context, name string, history uint8) (Bucket, error) {
+	return a.EnsureBucket(ctx, BucketSpec{Name: name, History: history})
+}
+
+// EnsureBucket implements Admin.
+func (a *admin) EnsureBucket(ctx context.Context, spec BucketSpec) (Bucket, error) {
 	ctx, cancel := withTimeout(ctx, adminTimeout)
 	defer cancel()
-	s, err := a.js.Stream(ctx, "KV_"+name)
+	s, err := a.js.Stream(ctx, "KV_"+spec.Name)
 	switch {
 	case errors.Is(err, jetstream.ErrStreamNotFound):
-		err = a.createBucket(ctx, name, history)
+		err = a.createBucket(ctx, spec)
 	case err == nil:
-		err = a.updateBucket(ctx, s.CachedInfo().Config)
+		err = a.updateBucket(ctx, s.CachedInfo().Config, spec)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("bucket %s: %w", name, adminError(err))
+		return nil, fmt.Errorf("bucket %s: %w", spec.Name, adminError(err))
 	}
-	return &bucket{name: name, admin: a}, nil
+	return &bucket{name: spec.Name, admin: a}, nil
 }
 
 // updateBucket gives a bucket what it lacks because it was made by an earlier release, or before there was a cluster.
-func (a *admin) updateBucket(ctx context.Context, c jetstream.StreamConfig) error {
+func (a *admin) updateBucket(ctx context.Context, c jetstream.StreamConfig, spec BucketSpec) error {
 	grow := a.cfg.Durability == ProfileCluster && c.Replicas < clusterReplicas
-	if !grow && c.AllowAtomicPublish {
+	if !grow && c.AllowAtomicPublish && c.MaxAge == spec.MaxAge {
 		return nil
 	}
 	if grow {
 		c.Replicas = clusterReplicas
 	}
-	c.AllowAtomicPublish = true
+	c.AllowAtomicPublish, c.MaxAge = true, spec.MaxAge
 	_, err := a.js.UpdateStream(ctx, c)
 	return err
 }
 
 // createBucket makes the stream of a bucket by hand: revisions must only grow, even
 // when it is lost and made again, because they are the epochs of writers.
-func (a *admin) createBucket(ctx context.Context, name string, history uint8) error {
+func (a *admin) createBucket(ctx context.Context, spec BucketSpec) error {
 	c := jetstream.StreamConfig{
-		Name:              "KV_" + name,
-		Subjects:          []string{"$KV." + name + ".>"},
+		Name:              "KV_" + spec.Name,
+		Subjects:          []string{"$KV." + spec.Name + ".>"},
 		Retention:         jetstream.LimitsPolicy,
 		Discard:           jetstream.DiscardNew,
 		MaxMsgs:           -1,
-		MaxBytes:          bucketBytes,
-		MaxMsgsPerSubject: max(1, int64(history)),
+		MaxBytes:          orDefault(spec.MaxBytes, bucketBytes),
+		MaxMsgsPerSubject: max(1, int64(spec.History)),
 		MaxMsgSize:        bucketMaxItem,
+		MaxAge:            spec.MaxAge,
 		MaxConsumers:      -1,
 		Storage:           jetstream.FileStorage,
 		Replicas:          1,
@@ -79,20 +87,27 @@ func (a *admin) createBucket(ctx context.Context, name string, history uint8) er
 		AllowAtomicPublish: true, // see Bucket.Batch
 		FirstSeq:           uint64(a.cfg.Now().UnixMicro()),
 	}
+	if spec.Memory {
+		c.Storage = jetstream.MemoryStorage
+	}
 	// What the nodes agree on is kept by as many servers as can: the setting is about events.
 	if !a.cfg.embedded() {
 		c.Replicas = clusterReplicas
 	}
-	_, err := a.js.CreateStream(ctx, c)
-	var api *jetstream.APIError
-	if errors.As(err, &api) && api.ErrorCode == codeNoReplicas && a.cfg.Durability != ProfileCluster {
-		c.Replicas = 1
-		_, err = a.js.CreateStream(ctx, c)
+	for {
+		_, err := a.js.CreateStream(ctx, c)
+		var api *jetstream.APIError
+		switch {
+		case errors.As(err, &api) && api.ErrorCode == codeStreamExists:
+			return nil // another node was faster
+		case errors.As(err, &api) && api.ErrorCode == codeNoReplicas && a.cfg.Durability != ProfileCluster && c.Replicas > 1:
+			c.Replicas = 1
+		case errors.Is(adminError(err), ErrStoreFull) && c.MaxBytes/2 >= leastBucket:
+			c.MaxBytes /= 2
+		default:
+			return err
+		}
 	}
-	if errors.As(err, &api) && api.ErrorCode == codeStreamExists {
-		return nil // another node was faster
-	}
-	return err
 }
 
 // Bucket returns a bucket without asking the broker for it: until Admin.Bucket has made
@@ -121,6 +136,26 @@ func (b *bucket) Get(ctx context.Context, key string) (Entry, error) {
 		return Entry{}, fmt.Errorf("bucket %s: get %q: deleted: %w", b.name, key, ErrNotFound)
 	}
 	return Entry{Key: key, Value: m.Data, Revision: rev}, nil
+}
+
+// Newest implements Bucket.
+func (b *bucket) Newest(ctx context.Context) (uint64, error) {
+	m, err := b.ask(ctx, "$JS.API.STREAM.INFO.KV_"+b.name, nil, nil)
+	if err == nil {
+		err = jsAnswerError(m)
+	}
+	if err != nil {
+		return 0, fmt.Errorf("bucket %s: newest: %w", b.name, readError(err))
+	}
+	var info struct {
+		State struct {
+			LastSeq uint64 `json:"last_seq"`
+		} `json:"state"`
+	}
+	if err := json.Unmarshal(m.Data, &info); err != nil {
+		return 0, fmt.Errorf("bucket %s: newest: %w: %w", b.name, ErrUnavailable, err)
+	}
+	return info.State.LastSeq, nil
 }
 
 // Put implements Bucket.

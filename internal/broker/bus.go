@@ -30,7 +30,11 @@ func (b bus) Request(ctx context.Context, subject string, body []byte) ([]byte, 
 }
 
 func (b bus) Subscribe(subject string, h func(subject string, body []byte, reply func([]byte) error)) (func(), error) {
-	sub, err := b.nc.Subscribe(subject, func(m *nats.Msg) {
+	return b.Serve(subject, "", h)
+}
+
+func (b bus) Serve(subject, group string, h func(subject string, body []byte, reply func([]byte) error)) (func(), error) {
+	sub, err := b.nc.QueueSubscribe(subject, group, func(m *nats.Msg) {
 		if m.Reply == "" {
 			h(m.Subject, m.Data, nil)
 			return

@@ -51,6 +51,7 @@ const (
 	Draining             Kind = "draining"
 	APIBlocked           Kind = "api-blocked"
 	BrokerUnavailable    Kind = "broker-unavailable"
+	ControlUnavailable   Kind = "control-unavailable"
 	NotReady             Kind = "not-ready"
 	Internal             Kind = "internal"
 )
@@ -116,6 +117,7 @@ var rows = map[Kind]entry{
 	Draining:             {status: 503, title: "Draining", closes: true, sheddable: true},
 	APIBlocked:           {status: 503, title: "API blocked"},
 	BrokerUnavailable:    {status: 503, title: "Broker unavailable", sheddable: true},
+	ControlUnavailable:   {status: 503, title: "Control unavailable"},
 	NotReady:             {status: 503, title: "Not ready", sheddable: true},
 	Internal:             {status: 500, title: "Internal error", closes: true},
 }

@@ -17,6 +17,19 @@ const (
 	WeakPassword         Kind = "weak-password"
 	UserExists           Kind = "user-exists"
 	LastAdmin            Kind = "last-admin"
+
+	InvalidName        Kind = "invalid-name"
+	UnknownPlan        Kind = "unknown-plan"
+	PlanExists         Kind = "plan-exists"
+	PlanInUse          Kind = "plan-in-use"
+	UnknownApplication Kind = "unknown-application"
+	ApplicationExists  Kind = "application-exists"
+	ClientTaken        Kind = "client-taken"
+	KeyLimit           Kind = "key-limit"
+	SubscriptionExists Kind = "subscription-exists"
+	DenyExists         Kind = "deny-exists"
+	TooManyRecords     Kind = "too-many-records"
+	ImmutableField     Kind = "immutable-field"
 )
 
 // managed are the rows of the management API; written once, here, and only read. What is wrong with a definition is named by the slugs
@@ -46,7 +59,7 @@ var managed = map[Kind]entry{
 
 	InvalidResource:        {status: 422, title: "Invalid resource"},
 	InvalidValue:           {status: 422, title: "Invalid value"},
-	"invalid-name":         {status: 422, title: "Invalid name"},
+	InvalidName:            {status: 422, title: "Invalid name"},
 	"invalid-version":      {status: 422, title: "Invalid version"},
 	"invalid-context":      {status: 422, title: "Invalid context"},
 	"reserved-context":     {status: 422, title: "Reserved context"},
@@ -58,7 +71,8 @@ var managed = map[Kind]entry{
 	"endpoint-userinfo":    {status: 422, title: "Credentials in endpoint"},
 	"endpoint-loop":        {status: 422, title: "Endpoint is this gateway"},
 	"endpoint-forbidden":   {status: 422, title: "Endpoint not allowed"},
-	"unknown-plan":         {status: 422, title: "Unknown plan"},
+	UnknownPlan:            {status: 422, title: "Unknown plan"},
+	UnknownApplication:     {status: 422, title: "Unknown application"},
 	"unknown-scope":        {status: 422, title: "Unknown scope"},
 	"unknown-param":        {status: 422, title: "Unknown parameter"},
 	"not-subscribe":        {status: 422, title: "Not a topic to subscribe"},
@@ -74,8 +88,17 @@ var managed = map[Kind]entry{
 	"duplicate-id":         {status: 422, title: "Identifier used twice"},
 	"message-not-included": {status: 422, title: "Message of another channel"},
 	"invalid-archive":      {status: 422, title: "Invalid archive"},
-	"immutable-field":      {status: 422, title: "Field cannot change"},
+	ImmutableField:         {status: 422, title: "Field cannot change"},
 	"not-sse":              {status: 422, title: "Not an SSE API"},
+
+	PlanExists:         {status: 409, title: "Plan exists"},
+	PlanInUse:          {status: 409, title: "Plan is in use"},
+	ApplicationExists:  {status: 409, title: "Application exists"},
+	ClientTaken:        {status: 409, title: "Client belongs to another application"},
+	KeyLimit:           {status: 409, title: "Too many keys"},
+	SubscriptionExists: {status: 409, title: "Subscription exists"},
+	DenyExists:         {status: 409, title: "Deny exists"},
+	TooManyRecords:     {status: 409, title: "Too many records"},
 
 	"topic-conflict":         {status: 409, title: "Topics conflict"},
 	"version-conflict":       {status: 409, title: "Version exists"},

@@ -18,12 +18,11 @@ type rights struct {
 
 // everybody is refused this, whatever the role: other people's buckets and answers, the servers' own business.
 var everybody = []string{
-	"live.market_v1.ticks", "mlive.eu.market_v1.ticks", "ctl.rev", "anything", "a.b.c",
-	"$SYS.REQ.SERVER.PING", "$SYS.REQ.ACCOUNT.SSE.JSZ", "$SYS.ACCOUNT.SSE.CONNECT",
-	"$KV.access.key.1", "$KV.revoke.jti.1", "$KV.ticket.1", "$KV.other.x",
+	"live.market_v1.ticks", "mlive.eu.market_v1.ticks", "ctl.x", "anything", "a.b.c",
+	"$SYS.REQ.SERVER.PING", "$SYS.REQ.ACCOUNT.SSE.JSZ", "$SYS.ACCOUNT.SSE.CONNECT", "$KV.other.x",
 	"_INBOX.x.1", "_INBOX_other.x.1", "$JS.ACK.EV_market_v1.c.1.1.1.1.1", "$JS.EVENT.ADVISORY.x",
 	"sub >", "sub *", "sub *.>", "sub ev.>", "sub ev.market_v1.ticks", "sub $SYS.>", "sub $JS.API.>", "sub $JS.>", "sub $KV.>",
-	"sub $KV.user.>", "sub $KV.own.>", "sub $KV.api.>", "sub _INBOX.>", "sub _INBOX_*.>", "sub $JS.ACK.>",
+	"sub $KV.user.>", "sub $KV.own.>", "sub $KV.api.>", "sub $KV.access.>", "sub $KV.revoke.>", "sub $KV.ticket.>", "sub ctl.>", "sub _INBOX.>", "sub _INBOX_*.>", "sub $JS.ACK.>",
 }
 
 var roles = []rights{
@@ -33,9 +32,17 @@ var roles = []rights{
 			"dem.open", "dem.list", "feeds.n1", "sub hb.ing.*", "$JS.API.INFO", "$JS.API.STREAM.INFO.EV_market_v1", "$JS.API.DIRECT.GET.EV_market_v1",
 			"$JS.API.STREAM.INFO.KV_api", "$JS.API.DIRECT.GET.KV_api.$KV.api.x", "$JS.API.CONSUMER.CREATE.KV_api.c.$KV.api.>",
 			"$JS.API.CONSUMER.DELETE.KV_api.c", "$JS.FC.KV_api.x",
+			"$JS.API.STREAM.INFO.KV_access", "$JS.API.CONSUMER.CREATE.KV_access.c.$KV.access.>", "$JS.API.CONSUMER.DELETE.KV_access.c",
+			"$JS.API.STREAM.INFO.KV_revoke", "$JS.API.CONSUMER.CREATE.KV_revoke.c.$KV.revoke.>", "$JS.API.CONSUMER.DELETE.KV_revoke.c",
+			"$KV.ticket.1", "$JS.API.STREAM.MSG.GET.KV_ticket", "rpc.oauth.token", "sub ctl.rev",
+			"$JS.API.DIRECT.GET.KV_access.$KV.access.jwks",
 			"sub live.market_v1.>", "sub live.market_v1.ticks", "sub bcn.market_v1.ticks", "sub _INBOX_edge.x.>",
 		},
 		forbidden: []string{
+			"$JS.API.DIRECT.GET.KV_access.$KV.access.key.1", "$KV.access.jwks",
+			"ctl.rev", "ctl.oauth", "sub ctl.oauth", "rpc.x", "$KV.access.key.1", "$KV.access.plan.AsyncGold", "$KV.revoke.jti.1", "$JS.API.STREAM.MSG.GET.KV_access",
+			"$JS.API.STREAM.MSG.GET.KV_user", "$JS.API.CONSUMER.CREATE.KV_ticket.c.$KV.ticket.>", "$JS.API.STREAM.PURGE.KV_revoke",
+			"$JS.API.STREAM.DELETE.KV_access", "$JS.API.STREAM.UPDATE.KV_revoke", "sub rpc.oauth.>", "sub rpc.oauth.token",
 			"ev.market_v1.ticks", "ev.x", "bcn.market_v1.ticks", "hb.ing.n1", "hand.n1", "$KV.own.market_v1.ticks", "$KV.api.api.market.1",
 			"$KV.user.user.admin", "$JS.API.STREAM.CREATE.EV_x", "$JS.API.STREAM.UPDATE.EV_market_v1", "$JS.API.STREAM.DELETE.EV_market_v1",
 			"$JS.API.STREAM.PURGE.EV_market_v1", "$JS.API.STREAM.MSG.GET.EV_market_v1", "$JS.API.STREAM.MSG.DELETE.EV_market_v1",
@@ -57,10 +64,13 @@ var roles = []rights{
 			"$JS.API.STREAM.INFO.EV_market_v1", "$JS.API.STREAM.MSG.GET.EV_market_v1", "$JS.API.STREAM.MSG.GET.KV_own",
 			"$JS.API.DIRECT.GET.EV_market_v1", "$JS.API.DIRECT.GET.KV_own.$KV.own.market_v1.ticks",
 			"$JS.API.CONSUMER.CREATE.KV_own.c.$KV.own.>", "$JS.API.CONSUMER.DELETE.KV_own.c", "$JS.FC.KV_own.x",
-			"$JS.API.CONSUMER.CREATE.KV_api.c.$KV.api.>",
+			"$JS.API.CONSUMER.CREATE.KV_api.c.$KV.api.>", "sub ctl.rev",
 			"feeds.n1", "sub hb.ing.*", "sub dem.>", "sub dem.open", "sub dem.list", "sub hand.n1", "sub feeds.n1", "sub _INBOX_ing.x.>",
 		},
 		forbidden: []string{
+			"ctl.rev", "ctl.oauth", "sub ctl.oauth", "rpc.oauth.token", "$KV.access.key.1", "$KV.revoke.jti.1", "$KV.ticket.1", "sub rpc.oauth.>",
+			"$JS.API.STREAM.INFO.KV_access", "$JS.API.STREAM.INFO.KV_revoke", "$JS.API.STREAM.INFO.KV_ticket", "$JS.API.STREAM.INFO.KV_user",
+			"$JS.API.CONSUMER.CREATE.KV_revoke.c.$KV.revoke.>", "$JS.API.CONSUMER.CREATE.KV_ticket.c.$KV.ticket.>",
 			"dem.open", "dem.list", "$KV.api.api.market.1", "$KV.user.user.admin", "hb.edge.n1", "hb.x", "feeds", "feeds.a.b",
 			"$JS.API.STREAM.CREATE.EV_x", "$JS.API.STREAM.UPDATE.EV_market_v1", "$JS.API.STREAM.DELETE.EV_market_v1",
 			"$JS.API.STREAM.DELETE.KV_own", "$JS.API.STREAM.PURGE.EV_market_v1", "$JS.API.STREAM.PURGE.KV_own",
@@ -84,8 +94,10 @@ var roles = []rights{
 			"$JS.API.INFO", "$JS.API.STREAM.CREATE.EV_x", "$JS.API.STREAM.UPDATE.EV_x", "$JS.API.STREAM.INFO.EV_x",
 			"$JS.API.STREAM.PURGE.EV_x", "$JS.API.STREAM.DELETE.EV_x", "$JS.API.STREAM.LEADER.STEPDOWN.EV_market_v1", "$KV.api.api.market.1",
 			"$KV.user.user.admin", "feeds.n1", "sub hb.ing.*", "sub $JS.EVENT.ADVISORY.>", "sub _INBOX_ctl.x.>",
+			"$KV.access.key.1", "$KV.revoke.jti.1", "$KV.ticket.1", "ctl.rev", "ctl.oauth", "sub ctl.rev", "sub ctl.oauth", "sub rpc.oauth.>", "sub rpc.oauth.token",
 		},
 		forbidden: []string{
+			"rpc.oauth.token",
 			"ev.market_v1.ticks", "ev.x", "bcn.market_v1.ticks", "hb.ing.n1", "hand.n1", "dem.open", "dem.list", "$KV.own.market_v1.ticks",
 			"_INBOX_edge.x.1", "_INBOX_ing.x.1", "_INBOX_ctl.x.1",
 			"sub live.>", "sub live.market_v1.ticks", "sub bcn.>", "sub dem.>", "sub dem.open", "sub hb.>", "sub hand.n1", "sub feeds.n1",
@@ -98,8 +110,10 @@ var roles = []rights{
 			"$JS.API.STREAM.CREATE.EV_x", "$JS.API.STREAM.DELETE.EV_x", "$KV.api.api.market.1", "$KV.user.user.admin", "$KV.own.market_v1.ticks",
 			"ev.market_v1.ticks", "bcn.market_v1.ticks", "hb.ing.n1", "hand.n1", "$JS.API.STREAM.MSG.GET.EV_market_v1",
 			"feeds.n1", "sub dem.>", "sub hb.ing.*", "sub hand.n1", "sub feeds.n1", "sub _INBOX_ctl.x.>",
+			"$KV.access.key.1", "$KV.revoke.jti.1", "$KV.ticket.1", "ctl.rev", "ctl.oauth", "sub ctl.rev", "sub ctl.oauth", "sub rpc.oauth.>",
 		},
 		forbidden: []string{
+			"rpc.oauth.token",
 			"dem.open", "dem.list", "_INBOX_edge.x.1", "_INBOX_ing.x.1", "_INBOX_ctl.x.1",
 			"sub live.>", "sub live.market_v1.ticks", "sub bcn.>", "sub hand", "sub hand.a.b", "sub _INBOX_edge.>", "sub _INBOX_ing.>",
 		},

@@ -76,6 +76,24 @@ func gate(t *testing.T, urls []string, k *keys, user, roles string, o gateway.Op
 	return g
 }
 
+// waitMetric polls /metrics until a line begins with text.
+func waitMetric(t *testing.T, g *gateway.Gateway, text string) {
+	t.Helper()
+	late := time.After(30 * time.Second)
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		if _, body := g.Ops("/metrics"); strings.Contains(string(body), "\n"+text) {
+			return
+		}
+		select {
+		case <-tick.C:
+		case <-late:
+			t.Fatalf("/metrics never says %q", text)
+		}
+	}
+}
+
 // waitReady polls /readyz until it answers with code and a text.
 func waitReady(t *testing.T, g *gateway.Gateway, code int, text string) {
 	t.Helper()

@@ -2,6 +2,8 @@ package cluster
 
 import (
 	"encoding/json"
+	"io"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -41,7 +43,23 @@ func TestRolesApart(t *testing.T) {
 		g.Start()
 		waitReady(t, g, 200, "[+]broker ok")
 	}
-	for _, stream := range []string{"EV_" + api, "KV_own"} {
+	// What an edge knows of who may read it watches itself, and it hears control say that nothing is missing.
+	waitReady(t, control, 200, "[+]access ok")
+	waitReady(t, edge, 200, "[+]access ok")
+	waitMetric(t, edge, `sluice_access_records{kind="plan"} 4`)
+	waitMetric(t, edge, "sluice_access_age_seconds ")
+	// It reads the public keys of our own tokens, and asks control for what it cannot sign itself.
+	waitMetric(t, edge, `sluice_jwks_refresh_total{issuer="sluice",result="ok"}`)
+	resp, err := http.Get(edge.URL("/.well-known/jwks.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	body, err := io.ReadAll(resp.Body)
+	resp.Body.Close()
+	if err != nil || resp.StatusCode != 200 || !strings.Contains(string(body), `"kid"`) {
+		t.Errorf("the keys by the edge: %d %s, %v", resp.StatusCode, body, err)
+	}
+	for _, stream := range []string{"EV_" + api, "KV_own", "KV_access", "KV_revoke", "KV_ticket"} {
 		answer, err := s.Ask(t.Context(), "$JS.API.STREAM.INFO."+stream, "")
 		var info struct {
 			Config struct {

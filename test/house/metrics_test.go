@@ -18,7 +18,7 @@ var update = flag.Bool("update", false, "write the generated parts of documents 
 
 // metricLabels are the labels a metric may have. Each takes a bounded set of values: by configuration (api, listener), by
 // the program (the others). Never one by a client, an address, a key or a feed.
-var metricLabels = []string{"api", "code", "commit", "conn", "engine", "event", "kind", "level", "listener", "policy", "proto",
+var metricLabels = []string{"api", "code", "commit", "conn", "engine", "event", "issuer", "kind", "level", "listener", "policy", "proto",
 	"reason", "result", "shard", "state", "type", "version"}
 
 // metric is one family as the code makes it.

@@ -50,6 +50,7 @@ func conformance(t *testing.T, open func(t *testing.T) Broker, wrap func(*testin
 		{"beacons reach receivers", testBeacon},
 		{"bucket", testBucket},
 		{"bucket batch", testBucketBatch},
+		{"bucket age", testBucketAge},
 		{"bucket watch", testWatch},
 	} {
 		if slices.Contains(leftOut, c.name) {

@@ -3,6 +3,7 @@ package brokertest
 import (
 	"context"
 	"fmt"
+	"strings"
 	"time"
 
 	"sluice/internal/broker"
@@ -48,6 +49,23 @@ func testBus(r *rig) {
 	r.check(err)
 	if len(got) > 0 {
 		r.Fatalf("after stop: %q", <-got)
+	}
+	served := make(chan string, 100)
+	for i := range 2 {
+		one, err := bus.Serve("rpc.x", "control", func(_ string, body []byte, _ func([]byte) error) { served <- fmt.Sprintf("%d %s", i, body) })
+		r.check(err)
+		defer one()
+	}
+	for i := range 20 {
+		r.check(bus.Publish("rpc.x", fmt.Append(nil, i)))
+	}
+	seen := map[string]bool{}
+	for range 20 {
+		_, body, _ := strings.Cut(<-served, " ")
+		seen[body] = true
+	}
+	if len(seen) != 20 || len(served) > 0 {
+		r.Fatalf("of 20 messages to a group of two, %d came", len(seen))
 	}
 	quiet, err := bus.Subscribe("quiet", func(string, []byte, func([]byte) error) {})
 	r.check(err)
@@ -109,6 +127,37 @@ func testBucket(r *rig) {
 	if e, err = again.Get(r.ctx, "a.b"); err != nil || e.Revision != three {
 		r.Fatalf("opened again: %+v, %v", e, err)
 	}
+	newest, err := again.Newest(r.ctx)
+	r.check(err)
+	if newest != three {
+		r.Fatalf("newest %d, want %d", newest, three)
+	}
+	r.check(again.Delete(r.ctx, "a.b", three))
+	if newest, err = again.Newest(r.ctx); err != nil || newest != three+1 {
+		r.Fatalf("newest after a deletion %d, %v, want %d", newest, err, three+1)
+	}
+}
+
+// testBucketAge keeps entries no longer than asked for, and tells no watch when they go.
+func testBucketAge(r *rig) {
+	b, err := r.b.Admin().EnsureBucket(r.ctx, broker.BucketSpec{Name: "short", MaxAge: time.Second, MaxBytes: 1 << 20, Memory: true})
+	r.check(err)
+	empty, err := b.Newest(r.ctx)
+	r.check(err)
+	rev, err := b.Put(r.ctx, "a", []byte("1"), 0)
+	r.check(err)
+	if rev != empty+1 {
+		r.Fatalf("revision %d after %d", rev, empty)
+	}
+	r.until("the entry to go", func() bool {
+		e, err := b.Last(r.ctx, "a")
+		return err == nil && e.Revision == 0
+	})
+	if newest, err := b.Newest(r.ctx); err != nil || newest != rev {
+		r.Fatalf("newest %d, %v, want %d", newest, err, rev)
+	}
+	_, err = b.Put(r.ctx, "a", []byte("2"), 0)
+	r.check(err)
 }
 
 func testBucketBatch(r *rig) {

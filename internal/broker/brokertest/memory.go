@@ -394,14 +394,20 @@ func (a memoryAdmin) StreamState(_ context.Context, api string) (broker.StreamSt
 	return st, nil
 }
 
-func (a memoryAdmin) Bucket(_ context.Context, name string, _ uint8) (broker.Bucket, error) {
+func (a memoryAdmin) Bucket(ctx context.Context, name string, history uint8) (broker.Bucket, error) {
+	return a.EnsureBucket(ctx, broker.BucketSpec{Name: name, History: history})
+}
+
+func (a memoryAdmin) EnsureBucket(_ context.Context, s broker.BucketSpec) (broker.Bucket, error) {
+	name := s.Name
 	a.m.store.mu.Lock()
 	defer a.m.store.mu.Unlock()
 	if !a.m.link.Up {
 		return nil, fmt.Errorf("bucket %s: %w", name, broker.ErrUnavailable)
 	}
 	if a.m.store.buckets[name] == nil {
-		a.m.store.buckets[name] = &memoryBucket{rev: uint64(time.Now().UnixMicro()), last: map[string]broker.Entry{}}
+		a.m.store.buckets[name] = &memoryBucket{rev: uint64(time.Now().UnixMicro()), last: map[string]broker.Entry{}, at: map[string]time.Time{}}
 	}
+	a.m.store.buckets[name].maxAge = s.MaxAge
 	return bucketHandle{a.m, name}, nil
 }

@@ -7,6 +7,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	"sluice/internal/broker"
 )
@@ -15,13 +16,15 @@ import (
 type memoryBucket struct {
 	rev     uint64
 	last    map[string]broker.Entry
+	at      map[string]time.Time // when the last entry came
+	maxAge  time.Duration        // 0 = none
 	watches []*memoryWatch
 }
 
 func cloneBuckets(buckets map[string]*memoryBucket) map[string]*memoryBucket {
 	out := map[string]*memoryBucket{}
 	for name, b := range buckets {
-		out[name] = &memoryBucket{rev: b.rev, last: maps.Clone(b.last)}
+		out[name] = &memoryBucket{rev: b.rev, last: maps.Clone(b.last), at: maps.Clone(b.at), maxAge: b.maxAge}
 	}
 	return out
 }
@@ -42,7 +45,23 @@ func (h bucketHandle) open() (*memoryBucket, error) {
 	if b == nil {
 		return nil, fmt.Errorf("bucket %s: %w", h.name, broker.ErrNoStream)
 	}
+	for key, at := range b.at {
+		if b.maxAge > 0 && time.Since(at) > b.maxAge {
+			delete(b.last, key)
+			delete(b.at, key)
+		}
+	}
 	return b, nil
+}
+
+func (h bucketHandle) Newest(context.Context) (uint64, error) {
+	h.m.store.mu.Lock()
+	defer h.m.store.mu.Unlock()
+	b, err := h.open()
+	if err != nil {
+		return 0, err
+	}
+	return b.rev, nil
 }
 
 func (h bucketHandle) Get(_ context.Context, key string) (broker.Entry, error) {
@@ -124,7 +143,7 @@ func (h bucketHandle) Batch(_ context.Context, writes []broker.BucketWrite) (uin
 func (b *memoryBucket) store(e broker.Entry) uint64 {
 	b.rev++
 	e.Revision = b.rev
-	b.last[e.Key] = e
+	b.last[e.Key], b.at[e.Key] = e, time.Now()
 	for _, w := range b.watches {
 		w.add(e)
 	}

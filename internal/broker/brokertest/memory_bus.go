@@ -18,6 +18,7 @@ type memoryBus struct{ m *Memory }
 type memorySub struct {
 	node    *Memory
 	pattern []string
+	group   string // "" = none
 	handle  func(string, []byte, func([]byte) error)
 	queue   []memoryMsg   // guarded by store.mu
 	ended   bool          // guarded by store.mu
@@ -43,8 +44,10 @@ func (b memoryBus) publish(subject string, body []byte, reply func([]byte) error
 		return 0, fmt.Errorf("publish %s: %w", subject, broker.ErrUnavailable)
 	}
 	tokens := strings.Split(subject, ".")
+	served := map[string]bool{"": false}
 	for _, sub := range s.subs {
-		if sub.node.link.Up && matches(sub.pattern, tokens) {
+		if sub.node.link.Up && matches(sub.pattern, tokens) && !served[sub.group] {
+			served[sub.group] = sub.group != ""
 			sub.queue = append(sub.queue, memoryMsg{subject, bytes.Clone(body), reply})
 			sub.signal()
 			heard++
@@ -95,8 +98,12 @@ func (b memoryBus) Request(ctx context.Context, subject string, body []byte) ([]
 }
 
 func (b memoryBus) Subscribe(subject string, h func(string, []byte, func([]byte) error)) (func(), error) {
+	return b.Serve(subject, "", h)
+}
+
+func (b memoryBus) Serve(subject, group string, h func(string, []byte, func([]byte) error)) (func(), error) {
 	sub := &memorySub{
-		node: b.m, pattern: strings.Split(subject, "."), handle: h, wake: make(chan struct{}, 1),
+		node: b.m, pattern: strings.Split(subject, "."), group: group, handle: h, wake: make(chan struct{}, 1),
 	}
 	s := b.m.store
 	s.mu.Lock()

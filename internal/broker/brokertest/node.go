@@ -288,6 +288,15 @@ func (a *deletable) Bucket(ctx context.Context, name string, history uint8) (b b
 	return b, err
 }
 
+// EnsureBucket waits likewise.
+func (a *deletable) EnsureBucket(ctx context.Context, s broker.BucketSpec) (b broker.Bucket, err error) {
+	err = placed(ctx, func() error {
+		b, err = a.Admin.EnsureBucket(ctx, s)
+		return err
+	})
+	return b, err
+}
+
 // placed repeats f while the servers of a cluster find too few of them: on a busy machine one is taken for offline for a moment.
 func placed(ctx context.Context, f func() error) error {
 	tick := time.NewTicker(10 * time.Millisecond)
