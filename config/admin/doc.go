@@ -6,7 +6,7 @@
 // changes have in common), and one file per kind of resource: apis.go, topics.go, lifecycle.go, revisions.go, versions.go, bundle.go,
 // asyncapi.go, wso2.go, dev.go, session.go, info.go. html.go makes the readable page of the contract.
 //
-// Goroutines: Server.Run has one for net/http's server, which it awaits; requests are net/http's.
+// Goroutines: Server.Run has one for net/http's server and one that watches the certificate, which it awaits; requests are net/http's.
 //
 // Invariants: 17. One request reads records of one catalog and writes compare-and-set on them. 18. New starts nothing. 19. A body has at
 // most 1 MiB, an imported document 4 MiB, a page 200 entries.
