@@ -9,7 +9,7 @@
 // tickets.go, bundle_access.go (these kinds in a bundle), carry.go (what the catalog asks of subscriptions). html.go makes the readable page
 // of the contract.
 //
-// Goroutines: Server.Run has one for net/http's server, which it awaits; requests are net/http's.
+// Goroutines: Server.Run has one for net/http's server and one that watches the certificate, which it awaits; requests are net/http's.
 //
 // Invariants: 17. One request reads records of one catalog and writes compare-and-set on them. 18. New starts nothing. 19. A body has at
 // most 1 MiB, an imported document 4 MiB, a page 200 entries.

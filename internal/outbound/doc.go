@@ -2,7 +2,7 @@
 //
 // Read guard.go (which addresses may be connected to, checked on the address itself at the moment of connecting, so that
 // neither a name that resolves differently the second time nor a redirect gets past it), transport.go (HTTP/1.1 with every
-// wait and length bounded), fetch.go (one document by its address).
+// wait and length bounded), hosts.go (the servers that the gateway itself uses), fetch.go (one document by its address).
 //
 // Goroutines: none of its own; a Transport has net/http's, one pair per open connection.
 //

@@ -166,6 +166,14 @@ func TestNoSecretComesOut(t *testing.T) {
 		_, text := send("GET", edge+q.target, "", "", q.header...)
 		c.search(t, "the answer to "+q.target, text)
 	}
+	for _, q := range []struct{ target, media, body string }{
+		{"/oauth2/token", "application/x-www-form-urlencoded", "grant_type=client_credentials&client_id=nobody&client_secret=" + c.in("a client's secret")},
+		{"/oauth2/revoke", "application/x-www-form-urlencoded", "token=" + c.in("a token to revoke")},
+		{"/oauth2/ticket", "application/json", `{"api":"line","version":"1","x":"` + c.in("an order for a ticket") + `"}`},
+	} {
+		_, text := send("POST", edge+q.target, q.media, q.body, "Authorization", "Bearer "+c.in("a credential for "+q.target))
+		c.search(t, "the answer to "+q.target, text)
+	}
 	if c.by["a second session"] = login("kim", c.by["a user's password"]); c.by["a second session"] == "" {
 		t.Error("the new user cannot sign in")
 		delete(c.by, "a second session")

@@ -15,10 +15,12 @@ import (
 const (
 	byLadder   = "ladder"   // clients of APIs: the edge's admission ladder
 	byContract = "contract" // x-roles of openapi.yaml, checked before every operation; config/admin has a test for each role
+	byIssuer   = "issuer"   // an application with its secret, or a client with a credential: the built-in issuer checks it
+	open       = "open"     // everybody: documents that are public
 	byListener = "listener" // whoever reaches the ops listener, which is on the loopback by default
 )
 
-// routes lists every place where production code gives a router a route, with the auth class. A route that is missing here fails: say
+// routes lists every place where production code gives a router a route, or decides by a path that it names, with the auth class. A route that is missing here fails: say
 // who may ask it. Contract stands for all of a generated file.
 var routes = map[string]map[string]string{
 	"edge/front.go":           {"/*": byLadder},
@@ -26,6 +28,8 @@ var routes = map[string]map[string]string{
 	"internal/obs/ops.go": {"GET /livez": byListener, "GET /healthz": byListener, "GET /readyz": byListener, "GET /metrics": byListener,
 		"GET /version": byListener, "/debug/pprof/": byListener, "/debug/pprof/cmdline": byListener, "/debug/pprof/profile": byListener,
 		"/debug/pprof/symbol": byListener, "/debug/pprof/trace": byListener},
+	"internal/access/token/oauth.go": {"/oauth2/token": byIssuer, "/oauth2/revoke": byIssuer, "/oauth2/ticket": byIssuer, "/oauth2/cookie": byIssuer,
+		"/.well-known/jwks.json": open, "/.well-known/oauth-authorization-server": open},
 	"cmd/sluice/process.go": {"GET /feeds": byListener, "GET /status": byListener},
 }
 
@@ -91,6 +95,8 @@ func TestRouteRuleFails(t *testing.T) {
 		`reg.Match("x", "y")`:                  nil,
 		`mux.Handle(pattern, h)`:               {"?"},
 		`other.GET("/x", f); set.Add("/name")`: {"/x"},
+		`switch path { case "/a/b", "/c": }`:   {"/a/b", "/c"},
+		`switch sep { case "/", "x": }`:        nil,
 	} {
 		got, err := routesIn("x.go", "package x\nimport (\"net/http\"; \"github.com/labstack/echo/v4\")\nvar _ = http.NewServeMux\nvar _ = echo.New\nfunc f() { "+text+" }\n")
 		if err != nil || !slices.Equal(got, want) {
@@ -112,6 +118,13 @@ func routesIn(path string, src any) (patterns []string, err error) {
 		return nil, nil
 	}
 	ast.Inspect(f, func(n ast.Node) bool {
+		if branch, ok := n.(*ast.CaseClause); ok {
+			for _, e := range branch.List {
+				if lit, ok := e.(*ast.BasicLit); ok && len(lit.Value) > 3 && lit.Value[1] == '/' {
+					patterns = append(patterns, lit.Value[1:len(lit.Value)-1])
+				}
+			}
+		}
 		call, ok := n.(*ast.CallExpr)
 		if !ok {
 			return true
