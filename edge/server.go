@@ -116,7 +116,7 @@ type Server struct {
 	adopter  Adopter
 	access   AccessStore // nil = nobody is known
 	verifier Verifier
-	metering *metering // nil = plans limit nothing
+	metering *metering     // nil = plans limit nothing
 	bus      broker.Bus    // nil = no tokens and tickets are given
 	relays   chan struct{} // one place per request that waits for control
 	link     func() broker.Link
