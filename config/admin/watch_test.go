@@ -164,6 +164,7 @@ func TestWatchTellsOnlyWhatTheCallerSees(t *testing.T) {
 func TestWatchOfAnotherNode(t *testing.T) {
 	one, two := newPair(t)
 	c := one.as("both")
+	create(t, c, "before", nil) // of a reader who has seen nothing, nothing went
 	w := c.watch("")
 	ready := w.want("ready", "")
 	gone, _ := create(t, c, "gone", nil)
@@ -186,6 +187,7 @@ func TestWatchOfAnotherNode(t *testing.T) {
 	<-late.accounts.Ready()
 	all := late.as("both").watch("?since=0") // needs to know of nothing that went
 	all.want("ready", "")
+	all.want("changed", "before@1.0.0")
 	all.want("changed", "here@1.0.0")
 	unsure := late.as("both").watch("", "Last-Event-ID", ready.id)
 	unsure.want("ready", "")

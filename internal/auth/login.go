@@ -110,16 +110,22 @@ func (a *Accounts) session(ctx context.Context, id string) (Principal, bool) {
 	return p, true
 }
 
-// fetch asks the broker for a session that another node may just have opened.
+// fetch asks the broker for a session that another node may just have opened, and for its user, whom that may just have changed.
 func (a *Accounts) fetch(ctx context.Context, id string) bool {
 	bucket, err := a.open()
 	if err != nil {
 		return false
 	}
 	e, err := bucket.Get(ctx, loginKey+id)
-	if err != nil || !json.Valid(e.Value) {
+	var s sessionRecord
+	if err != nil || json.Unmarshal(e.Value, &s) != nil {
 		return false
 	}
+	u, err := bucket.Get(ctx, userKey+s.User)
+	if err != nil {
+		return false
+	}
+	a.apply(u)
 	a.apply(e)
 	return true
 }
