@@ -18,23 +18,27 @@ import (
 func newGuard(cfg config.Config) *outbound.Guard {
 	g := outbound.NewGuard(cfg.Upstream.AllowCIDRs)
 	g.Refuse(configured(cfg)...)
-	g.RefuseHosts(func() []string { return brokerHosts(cfg) })
+	g.RefuseHosts(func() []string { return serverHosts(cfg) })
 	return g
 }
 
-// brokerHosts are the servers of the broker in the settings, as host:port.
-func brokerHosts(cfg config.Config) (out []string) {
-	for _, text := range cfg.Broker.URLs {
-		if u, err := url.Parse(text); err == nil {
-			out = append(out, net.JoinHostPort(u.Hostname(), cmp.Or(u.Port(), "4222")))
+// serverHosts are the servers of the broker and of Redis in the settings, as host:port.
+func serverHosts(cfg config.Config) (out []string) {
+	add := func(urls []string, port string) {
+		for _, text := range urls {
+			if u, err := url.Parse(text); err == nil && u.Hostname() != "" {
+				out = append(out, net.JoinHostPort(u.Hostname(), cmp.Or(u.Port(), port)))
+			}
 		}
 	}
+	add(cfg.Broker.URLs, "4222")
+	add(cfg.Quota.Redis.URLs, "6379")
 	return out
 }
 
-// guardBroker keeps upstreams away from the servers of the broker, those too that it tells of.
+// guardBroker keeps upstreams away from the servers that this process uses, those of the broker too that it tells of.
 func (p *process) guardBroker() {
-	known := brokerHosts(p.cfg)
+	known := serverHosts(p.cfg)
 	p.guard.RefuseHosts(func() []string { return append(p.broker.Hosts(), known...) })
 }
 

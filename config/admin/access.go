@@ -152,17 +152,6 @@ func owns(p auth.Principal, a *access.Application) bool {
 	return a.Owner == p.Name || p.Has(auth.RoleAdmin)
 }
 
-// ownerOr is who a new record belongs to: whoever it names, if the caller may, else the caller.
-func ownerOr(p auth.Principal, named string, d *doc.Document) (string, error) {
-	if named == "" || named == p.Name {
-		return p.Name, nil
-	}
-	if !p.Has(auth.RoleAdmin) {
-		return "", adminOnly(d, "/metadata/owner")
-	}
-	return named, nil
-}
-
 func adminOnly(d *doc.Document, pointer string) error {
 	return wrongAt(d, problem.Forbidden, pointer, "can be set by an administrator only")
 }

@@ -34,6 +34,8 @@ spec:
 type planner struct {
 	t   *Topology
 	err error
+	// counters is the URL of Redis.
+	counters string
 }
 
 func (p *planner) addr() string {
@@ -61,7 +63,7 @@ func (t *Topology) plan(ctx context.Context) error {
 	p := &planner{t: t}
 	keys := p.keys(ctx)
 	urls := p.brokers(keys)
-	p.redis()
+	p.counters = p.redis()
 	upstream := p.market()
 	p.apis(upstream)
 	p.gateways(Control, 1, urls)
@@ -124,12 +126,14 @@ func (p *planner) brokers(keys []string) (urls []string) {
 	return urls
 }
 
-func (p *planner) redis() {
+// redis plans the counters that edges share, and returns their URL.
+func (p *planner) redis() string {
 	addr := p.addr()
 	host, port, _ := net.SplitHostPort(addr)
 	p.add(Redis, "redis", &Process{Addr: addr, ready: addr, args: []string{
 		"redis-server", "--bind", host, "--port", port, "--save", "", "--appendonly", "no", "--dir", p.t.opt.Dir,
 	}})
+	return "redis://" + addr + "/0"
 }
 
 // market plans the upstream, unless there is one, and returns its host:port.
@@ -186,7 +190,7 @@ func (p *planner) gateways(k Kind, n int, urls []string) {
 			q.env = append(q.env, "SLUICE_CONTROL_ADDR="+q.Addr)
 		case Edge:
 			q.Addr = p.addr()
-			q.env = append(q.env, "SLUICE_EDGE_HTTP_ADDR="+q.Addr, "SLUICE_EDGE_READY_PATH=/_ready", "SLUICE_EDGE_TRUSTED_PROXIES=127.0.0.1/32")
+			q.env = append(q.env, "SLUICE_EDGE_HTTP_ADDR="+q.Addr, "SLUICE_QUOTA_REDIS_URLS="+p.counters, "SLUICE_EDGE_READY_PATH=/_ready", "SLUICE_EDGE_TRUSTED_PROXIES=127.0.0.1/32")
 		}
 		q.env = append(q.env, p.t.opt.Env...)
 		p.add(k, name, q)
