@@ -286,6 +286,17 @@ func TestAPlanInUseStays(t *testing.T) {
 	noError(t, r.DeletePlan(t.Context(), ann, "AsyncGold"))
 }
 
+// Who ends a subscription and makes it anew gets no new quota: it is the same one.
+func TestASubscriptionMadeAnewIsTheSame(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	first, other := r.grant("market"), r.grant("news")
+	noError(t, r.DeleteGrant(t.Context(), ann, first.ID))
+	if again := r.grant("market"); again.ID != first.ID || other.ID == first.ID || !isID(first.ID) {
+		t.Errorf("%q, then %q; another is %q", first.ID, again.ID, other.ID)
+	}
+}
+
 // An application goes with all it has, also if that does not fit into one batch and the broker fails in between.
 func TestDeletingAnApplication(t *testing.T) {
 	t.Parallel()

@@ -8,11 +8,11 @@ import (
 	"sluice/internal/problem"
 )
 
-// CreateGrant subscribes an application to a version of an API; ID, CreatedAt and CreatedBy are the store's. Without a State it is
-// UNBLOCKED, or ON_HOLD if the plan requires approval. That the API exists and offers the plan is for the caller to ask. SubscriptionExists,
-// UnknownApplication, UnknownPlan.
+// CreateGrant subscribes an application to a version of an API; ID, CreatedAt and CreatedBy are the store's; ended and made anew, it
+// has the ID it had. Without a State it is UNBLOCKED, or ON_HOLD if the plan requires approval. That the API exists and offers the plan is
+// for the caller to ask. SubscriptionExists, UnknownApplication, UnknownPlan.
 func (s *Store) CreateGrant(ctx context.Context, w Write, g Grant) (*Grant, error) {
-	g.ID, g.CreatedBy, g.Rev = NewID(), w.By, 0
+	g.ID, g.CreatedBy, g.Rev = grantID(g.Application, g.API, g.Version), w.By, 0
 	asked := g.State
 	key := subKey(g.Application, g.API, g.Version)
 	d, err := s.change(ctx, w, "subscription created", func(d *draft) error {

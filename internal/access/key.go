@@ -50,6 +50,13 @@ func NewID() string {
 	return base32Lower.EncodeToString(b[:])[:idLength]
 }
 
+// grantID is the id of a subscription, made from what it is between: who ends one and makes it anew has the same quota, and what was denied
+// to it stays denied.
+func grantID(app, api, version string) string {
+	sum := sha256.Sum256([]byte(subKey(app, api, version)))
+	return base32Lower.EncodeToString(sum[:8])[:idLength]
+}
+
 // MakeKey makes a secret of a kind for an id, as it is shown once.
 func MakeKey(kind SecretKind, id string) string {
 	var b [32]byte
