@@ -3,6 +3,7 @@ package problem
 import (
 	"encoding/json"
 	"errors"
+	"strings"
 	"time"
 )
 
@@ -33,19 +34,27 @@ type Part struct {
 	Reason    string `json:"reason"`
 }
 
-// Error returns kind, detail and cause, for the log.
+// Error returns kind, detail, parts and cause, for the log: each thing once, as detail and cause often tell of the parts.
 func (e *Error) Error() string {
 	s := string(e.Kind)
 	if e.Detail != "" {
 		s += ": " + e.Detail
 	}
 	for _, p := range e.Errors {
-		s += ": " + p.Parameter + p.Pointer + ": " + p.Reason
+		if !strings.Contains(s, p.Reason) {
+			s += ": " + p.Parameter + p.Pointer + ": " + p.Reason
+		}
 	}
-	if e.Err != nil {
-		s += ": " + e.Err.Error()
+	if e.Err == nil {
+		return s
 	}
-	return s
+	cause := e.Err.Error()
+	for _, p := range e.Errors {
+		if p.Reason != "" && strings.HasSuffix(cause, p.Reason) && strings.Contains(s, p.Reason) {
+			return s
+		}
+	}
+	return s + ": " + cause
 }
 
 // Unwrap returns the kind and the cause, so that errors.Is finds both.

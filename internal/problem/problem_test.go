@@ -85,3 +85,19 @@ func TestTable(t *testing.T) {
 		t.Errorf("api-blocked retries after %v", p.RetryAfter)
 	}
 }
+
+// The log tells each thing once.
+func TestErrorSaysThingsOnce(t *testing.T) {
+	part := Part{Pointer: "/spec/context", Reason: `starts with "api"`}
+	for want, e := range map[string]*Error{
+		`forbidden: /spec/context starts with "api"`: {Kind: Forbidden, Detail: `/spec/context starts with "api"`, Errors: []Part{part},
+			Err: errors.New(`body.json:1:86: /spec/context: starts with "api"`)},
+		`forbidden: /spec/context: starts with "api": disk full`: {Kind: Forbidden, Errors: []Part{part}, Err: errors.New("disk full")},
+		`forbidden: no: /spec/context: starts with "api"`:        {Kind: Forbidden, Detail: "no", Errors: []Part{part}},
+		`forbidden: boom`: {Kind: Forbidden, Err: errors.New("boom")},
+	} {
+		if got := e.Error(); got != want {
+			t.Errorf("%q, want %q", got, want)
+		}
+	}
+}
