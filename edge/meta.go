@@ -140,7 +140,7 @@ type metaTable struct {
 	signal  chan struct{}
 }
 
-// metaBlock is how many records are allocated at once: 12 pages, so that none is
+// metaBlock is how many records are allocated at once: 13 pages, so that none is
 // wasted. Blocks never move.
 const metaBlock = 1024
 

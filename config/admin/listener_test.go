@@ -25,7 +25,7 @@ import (
 // listen opens a listener of its own for the rig's server, with a certificate if asked for, and serves until the test ends.
 func (r *rig) listen(t *testing.T, secure bool) (addr string, files certs.Options) {
 	t.Helper()
-	d := Deps{Accounts: r.server.accounts, Catalog: r.server.catalog, Logger: slog.New(slog.DiscardHandler)}
+	d := Deps{Accounts: r.server.accounts, Catalog: r.server.catalog, Access: r.server.access, Logger: slog.New(slog.DiscardHandler)}
 	if secure {
 		files = pair(t, t.TempDir())
 		p, err := certs.Load(files)
