@@ -41,6 +41,17 @@ func (c *canaries) search(t *testing.T, where string, text []byte) {
 	}
 }
 
+// textOf is a text field of the JSON object that an answer ends in, "" if it is not there.
+func textOf(answer []byte, field string) string {
+	answer = bytes.TrimSpace(answer)
+	var out map[string]any
+	if json.Unmarshal(answer[bytes.LastIndexByte(answer, '\n')+1:], &out) != nil {
+		return ""
+	}
+	text, _ := out[field].(string)
+	return text
+}
+
 // TestNoSecretComesOut puts a secret into every input of a gateway, then looks for them in all that comes out of it: answers, the log
 // at its most talkative, metrics, status pages, traces, and the files in its data folder.
 func TestNoSecretComesOut(t *testing.T) {
@@ -133,7 +144,7 @@ func TestNoSecretComesOut(t *testing.T) {
 		{"POST", "/api/v1/import/wso2", yaml, "type: api\nversion: v4\ndata:\n  name: Imported\n  context: /imported\n  version: '1'\n  type: SSE\n  endpointConfig:\n    endpoint_type: http\n" +
 			"    production_endpoints: {url: 'http://backend.invalid'}\n    endpoint_security: {production: {enabled: true, type: BASIC, username: u, password: '" + c.in("an imported project's password") + "'}}\n", auth, 201},
 		{"POST", "/api/v1/apis", yaml, "apiVersion: sluice/v1\nkind: API\nmetadata: {name: line}\nspec:\n  context: /line\n  version: '1'\n  endpoint: '" + backend.URL +
-			"'\n  state: PUBLISHED\n  upstream: {auth: {type: bearer, secret: canary}}\n  topics: [{name: /t, security: none}, {name: /closed}]\n  plans: [AsyncUnlimited]\n", auth, 201},
+			"'\n  state: PUBLISHED\n  upstream: {auth: {type: bearer, secret: canary}}\n  topics: [{name: /t, security: none}, {name: /closed}]\n  plans: [AsyncUnlimited]\n  auth: {schemes: [jwt, apiKey, ticket, cookie]}\n", auth, 201},
 	} {
 		code, text := send(q.method, control+q.target, q.media, q.body, q.header...)
 		if code != q.want {
@@ -173,6 +184,36 @@ func TestNoSecretComesOut(t *testing.T) {
 	} {
 		_, text := send("POST", edge+q.target, q.media, q.body, "Authorization", "Bearer "+c.in("a credential for "+q.target))
 		c.search(t, "the answer to "+q.target, text)
+	}
+	// What the gateway itself makes and shows once: an API key, a client's secret, a ticket.
+	made := func(what, url, body, field string, header ...string) string {
+		t.Helper()
+		code, text := send("POST", url, json, body, header...)
+		if code != http.StatusCreated {
+			t.Fatalf("%s: %d %s", what, code, text)
+		}
+		secret := textOf(text, field)
+		if len(secret) < 20 {
+			t.Fatalf("%s: no %s in %s", what, field, text)
+		}
+		c.by[what] = secret
+		return secret
+	}
+	code, text := send("POST", control+"/api/v1/applications", json, `{"apiVersion":"sluice/v1","kind":"Application","metadata":{"name":"app"}}`, auth...)
+	if code != http.StatusCreated {
+		t.Fatalf("application: %d %s", code, text)
+	}
+	code, text = send("POST", control+"/api/v1/subscriptions", json, `{"apiVersion":"sluice/v1","kind":"Subscription","spec":{"application":"app","api":"line","version":"1","plan":"AsyncUnlimited"}}`, auth...)
+	if code != http.StatusCreated {
+		t.Fatalf("subscription: %d %s", code, text)
+	}
+	key := made("a key that was made", control+"/api/v1/applications/app/keys", "{}", "key", auth...)
+	made("a client secret that was made", control+"/api/v1/applications/app/secret", "", "clientSecret", auth...)
+	ticket := made("a ticket that was sold", edge+"/oauth2/ticket", `{"api":"line","version":"1","topic":"/closed"}`, "ticket", "ApiKey", key)
+	for _, head := range [][2]string{{"/line/1/closed", key}, {"/line/1/closed?ticket=" + ticket, ""}, {"/line/1/closed?ticket=" + ticket, ""}} {
+		if _, text := send("HEAD", edge+head[0], "", "", "ApiKey", head[1]); len(text) > 0 {
+			c.search(t, "the answer to HEAD", text)
+		}
 	}
 	if c.by["a second session"] = login("kim", c.by["a user's password"]); c.by["a second session"] == "" {
 		t.Error("the new user cannot sign in")
