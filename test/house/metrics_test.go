@@ -18,7 +18,7 @@ var update = flag.Bool("update", false, "write the generated parts of documents 
 
 // metricLabels are the labels a metric may have. Each takes a bounded set of values: by configuration (api, listener), by
 // the program (the others). Never one by a client, an address, a key or a feed.
-var metricLabels = []string{"api", "code", "commit", "conn", "engine", "event", "issuer", "kind", "level", "listener", "policy", "proto",
+var metricLabels = []string{"api", "bucket", "code", "commit", "conn", "engine", "event", "issuer", "kind", "level", "listener", "policy", "proto",
 	"reason", "result", "shard", "state", "type", "version"}
 
 // metric is one family as the code makes it.
@@ -92,13 +92,9 @@ func codeMetrics(t *testing.T) map[string]metric {
 			return
 		}
 		for _, d := range file.Decls {
-			fn, ok := d.(*ast.FuncDecl)
-			if !ok || fn.Body == nil {
-				continue
-			}
-			for _, m := range funcMetrics(fn.Body) {
+			for _, m := range metricsIn(d) {
 				if old, twice := all[m.name]; twice && old != m {
-					t.Errorf("%s: %s is made twice, and not alike:\n%s%s", fset.Position(fn.Pos()), m.name, old.row(), m.row())
+					t.Errorf("%s: %s is made twice, and not alike:\n%s%s", fset.Position(d.Pos()), m.name, old.row(), m.row())
 				}
 				all[m.name] = m
 			}
@@ -117,9 +113,9 @@ type maker struct {
 	labels      []string
 }
 
-// funcMetrics finds the families made in one function: by a constructor of the Prometheus library with a whole name, or by a
+// metricsIn finds the families made in one declaration: by a constructor of the Prometheus library with a whole name, or by a
 // local function that puts a prefix before the name.
-func funcMetrics(body *ast.BlockStmt) (list []metric) {
+func metricsIn(body ast.Decl) (list []metric) {
 	makers := map[string]maker{}
 	ast.Inspect(body, func(n ast.Node) bool {
 		a, ok := n.(*ast.AssignStmt)
@@ -160,6 +156,9 @@ func funcMetrics(body *ast.BlockStmt) (list []metric) {
 			return true
 		}
 		if name, help, ok := named(call); ok && strings.HasPrefix(name, "sluice_") {
+			if strings.HasSuffix(name, "_total") {
+				typ = "counter" // also one that a collector of ours reports
+			}
 			list = append(list, metric{name, typ, strings.Join(labelsIn(call), " "), help})
 		}
 		return true
@@ -178,7 +177,7 @@ func constructor(call *ast.CallExpr) string {
 		return "counter"
 	case strings.HasPrefix(name, "NewHistogram"):
 		return "histogram"
-	case strings.HasPrefix(name, "NewGauge"), name == "NewDesc": // what our collectors report are gauges
+	case strings.HasPrefix(name, "NewGauge"), name == "NewDesc": // what our collectors report are gauges, unless they are named as counters
 		return "gauge"
 	}
 	return ""

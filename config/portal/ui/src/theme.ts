@@ -8,6 +8,7 @@ export const theme = createTheme({
   fontFamily: 'system-ui, -apple-system, "Segoe UI", Roboto, sans-serif',
   fontFamilyMonospace: 'ui-monospace, SFMono-Regular, Menlo, Consolas, monospace',
   cursorType: 'pointer',
+  respectReducedMotion: true,
 });
 
 /** The nonce of this page's Content-Security-Policy, for styles that libraries make. */
@@ -16,6 +17,6 @@ export const nonce = document.querySelector<HTMLMetaElement>('meta[name="csp-non
 /** The library's dimmed text is too faint to read on its own backgrounds: 4.5:1 is the least. */
 export const variables: CSSVariablesResolver = () => ({
   variables: {},
-  light: { '--mantine-color-dimmed': '#495057', '--mantine-color-placeholder': '#6c757d', '--mantine-color-error': '#c92a2a' },
+  light: { '--mantine-color-dimmed': '#495057', '--mantine-color-placeholder': '#6c757d', '--mantine-color-error': '#c92a2a', '--mantine-color-cyan-filled-hover': '#095c6b', '--mantine-primary-color-filled-hover': '#095c6b' },
   dark: { '--mantine-color-dimmed': '#adb5bd', '--mantine-color-placeholder': '#909296', '--mantine-color-error': '#ff8787' },
 });

@@ -21,7 +21,7 @@ export async function browse(t) {
 
 /** visit opens a page that fails the test if it asks for anything of another origin, breaks its policy or throws. */
 export async function visit(t, browser, options = {}) {
-  const context = await browser.newContext({ viewport: { width: 1200, height: 850 }, ...options });
+  const context = await browser.newContext({ viewport: { width: 1200, height: 850 }, reducedMotion: 'reduce', ...options });
   const page = await context.newPage();
   page.setDefaultTimeout(30_000);
   const wrong = [];

@@ -55,6 +55,15 @@ test('an API from its creation to a resumed stream', async (t) => {
   await look(page, 'runtime');
 
   await tab('Lifecycle');
+  await page.getByText('Publishing still needs').waitFor();
+  await page.getByRole('button', { name: 'Publish', exact: true }).click();
+  await page.getByText(/not-publishable/).waitFor();
+  await look(page, 'not-publishable');
+  await tab('Plans');
+  await page.getByRole('checkbox', { name: /Unlimited/ }).check();
+  await page.getByRole('button', { name: 'Save' }).click();
+  await page.getByText('All saved').waitFor();
+  await tab('Lifecycle');
   await page.getByRole('button', { name: 'Publish', exact: true }).click();
   await page.getByRole('button', { name: 'Block' }).waitFor();
   await look(page, 'lifecycle');

@@ -77,7 +77,7 @@ export function Lifecycle({ id }: TabProps) {
                     <Button
                       w={240}
                       style={{ flexShrink: 0 }}
-                      variant={words[a].red ? 'light' : 'filled'}
+                      variant={words[a].red ? 'outline' : 'filled'}
                       color={words[a].red ? 'red' : undefined}
                       loading={act.isPending && act.variables?.action === a}
                       disabled={act.isPending}

@@ -69,7 +69,7 @@ export function Revisions({ id, api }: TabProps) {
                           <Button
                             size="compact-xs"
                             variant="default"
-                            onClick={() => restore.mutate(r.n, { onSuccess: () => notifications.show({ message: `Revision ${r.n} is now the working copy.` }) })}
+                            onClick={() => restore.mutate(r.n, { onSuccess: () => notifications.show({ message: `Revision ${r.n} is now the working copy.`, closeButtonProps: { 'aria-label': 'Dismiss' } }) })}
                           >
                             Restore
                           </Button>

@@ -52,6 +52,7 @@ export function Topics({ id, api, etag }: TabProps) {
         </Group>
       ),
       autoClose: 8000,
+      closeButtonProps: { 'aria-label': 'Dismiss' },
     });
   };
   const change = (i: number, t: Topic) => d.change(d.draft.map((old, j) => (j === i ? t : old)));
@@ -88,7 +89,7 @@ export function Topics({ id, api, etag }: TabProps) {
                     sub
                   </Badge>
                   <Text className="mono">{t.name}</Text>
-                  {t.security === 'none' ? <Badge color="yellow" variant="light">open</Badge> : null}
+                  {t.security === 'none' ? <Badge variant="default">open</Badge> : null}
                   {!saved.some((s) => s.name === t.name) && <Badge variant="light">new</Badge>}
                 </Group>
                 {Object.entries(d.told.errors)

@@ -42,6 +42,7 @@ export function Editor({ text, format, findings, onChange, readOnly, label }: { 
         ],
       }),
     });
+    v.scrollDOM.tabIndex = 0; // what scrolls can be reached by keyboard
     view.current = v;
     return () => v.destroy();
     // A new format is a new editor; text only begins it.
