@@ -2,7 +2,7 @@ import { createTheme, type CSSVariablesResolver } from '@mantine/core';
 
 export const theme = createTheme({
   primaryColor: 'cyan',
-  primaryShade: { light: 9, dark: 5 },
+  primaryShade: 9,
   autoContrast: true,
   defaultRadius: 'md',
   fontFamily: 'system-ui, -apple-system, "Segoe UI", Roboto, sans-serif',
@@ -18,5 +18,5 @@ export const nonce = document.querySelector<HTMLMetaElement>('meta[name="csp-non
 export const variables: CSSVariablesResolver = () => ({
   variables: {},
   light: { '--mantine-color-dimmed': '#495057', '--mantine-color-placeholder': '#6c757d', '--mantine-color-error': '#c92a2a', '--mantine-color-cyan-filled-hover': '#095c6b', '--mantine-primary-color-filled-hover': '#095c6b' },
-  dark: { '--mantine-color-dimmed': '#adb5bd', '--mantine-color-placeholder': '#909296', '--mantine-color-error': '#ff8787' },
+  dark: { '--mantine-color-cyan-filled-hover': '#095c6b', '--mantine-primary-color-filled-hover': '#095c6b', '--mantine-color-dimmed': '#adb5bd', '--mantine-color-placeholder': '#909296', '--mantine-color-error': '#ff8787' },
 });

@@ -73,10 +73,9 @@ export function Lifecycle({ id }: TabProps) {
                 <TextInput label="Comment for the history" value={comment} onChange={(e) => setComment(e.currentTarget.value)} maxLength={500} maw={480} />
                 {l.actions.includes('publish') && <Checkbox label="Deprecate older published versions in the same step" checked={older} onChange={(e) => setOlder(e.currentTarget.checked)} />}
                 {l.actions.map((a) => (
-                  <Group key={a} wrap="nowrap" align="center">
+                  <Group key={a} gap="sm">
                     <Button
-                      w={240}
-                      style={{ flexShrink: 0 }}
+                      w={{ base: '100%', xs: 240 }}
                       variant={words[a].red ? 'outline' : 'filled'}
                       color={words[a].red ? 'red' : undefined}
                       loading={act.isPending && act.variables?.action === a}
