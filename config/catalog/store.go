@@ -2,8 +2,8 @@ package catalog
 
 import (
 	"context"
-	"sync"
-	"sync/atomic"
+
+	"sluice/internal/latest"
 )
 
 // Store holds the APIs that exist and tells about changes. Serving reads only its snapshots. Safe for concurrent use.
@@ -21,49 +21,12 @@ var (
 )
 
 // board holds the current snapshot and shows it to watchers. The zero value is ready and shows an empty snapshot.
-type board struct {
-	current  atomic.Pointer[Snapshot]
-	mu       sync.Mutex // guards watchers; sends and closes happen under it
-	watchers map[chan *Snapshot]bool
-}
+type board struct{ newest latest.Value[Snapshot] }
 
 // Snapshot implements Store; before anything was read it is empty.
-func (b *board) Snapshot() *Snapshot {
-	if s := b.current.Load(); s != nil {
-		return s
-	}
-	return &Snapshot{}
-}
+func (b *board) Snapshot() *Snapshot { return b.newest.Get() }
 
-// Watch implements Store. Each watcher is a channel of one place, in which a newer snapshot replaces one not taken yet.
-func (b *board) Watch(ctx context.Context) <-chan *Snapshot {
-	ch := make(chan *Snapshot, 1)
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if b.watchers == nil {
-		b.watchers = map[chan *Snapshot]bool{}
-	}
-	b.watchers[ch] = true
-	ch <- b.Snapshot()
-	context.AfterFunc(ctx, func() {
-		b.mu.Lock()
-		defer b.mu.Unlock()
-		delete(b.watchers, ch)
-		close(ch)
-	})
-	return ch
-}
+// Watch implements Store.
+func (b *board) Watch(ctx context.Context) <-chan *Snapshot { return b.newest.Watch(ctx) }
 
-// show makes s the current snapshot and tells the watchers.
-func (b *board) show(s *Snapshot) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.current.Store(s)
-	for ch := range b.watchers {
-		select {
-		case <-ch:
-		default:
-		}
-		ch <- s
-	}
-}
+func (b *board) show(s *Snapshot) { b.newest.Set(s) }
