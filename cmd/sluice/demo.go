@@ -88,6 +88,7 @@ func (p *process) banner(e env, market net.Addr) {
 		fmt.Fprintf(w, "\n  health   http://%[1]s/readyz?verbose\n  metrics  http://%[1]s/metrics\n  feeds    http://%[1]s/feeds\n", localhost(p.opsAt))
 	}
 	if p.control != nil {
+		fmt.Fprintf(w, "  portal   http://%[1]s/portal/\n", localhost(p.control))
 		fmt.Fprintf(w, "  manage   http://%[1]s/docs, or: sluice login --server http://%[1]s; sluice describe api market@1.0.0\n", localhost(p.control))
 	}
 	fmt.Fprintf(w, "  upstream http://%s/stream/ticks\n\nCtrl-C drains and ends; a second one ends at once.\n\n", market)
