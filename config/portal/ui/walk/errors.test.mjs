@@ -108,7 +108,7 @@ test('bad input is told at its field', async (t) => {
     });
     assert.equal(put.status, 200);
     await page.getByRole('button', { name: 'Save' }).click();
-    await page.getByText('Not saved').waitFor();
+    await page.getByText('Not saved', { exact: true }).waitFor();
     assert.equal(await page.getByLabel('Description').inputValue(), 'mine', 'what was typed stays');
     n++;
   });
