@@ -311,6 +311,21 @@ func TestRecreatedAndRestoredLogsAreTold(t *testing.T) {
 	})
 }
 
+// A store that lost all it had of a feed holds no event to judge an id by: the stream's last sequence tells that the id
+// is of what was lost, so that the client knows of what it may get twice, and that sequences go back.
+func TestAnIDOfAStoreThatLostAllIsToldReset(t *testing.T) {
+	onBoth(t, HubConfig{}, func(r *rig) {
+		f := testFeed("a")
+		r.b.Save()
+		lost := r.commit(f, 5)
+		r.b.RestoreOld()
+		cold := newRig(r.t, r.b, HubConfig{})
+		defer cold.close()
+		cold.check(Want{Feed: f, At: At{Kind: AtID, Pos: lost}}, broker.Position{}, ResultReset,
+			Gap{Reason: GapReset, From: lost, Possible: true, Doubles: true}, nil)
+	})
+}
+
 func TestOpenIsToldByTheOwner(t *testing.T) {
 	onBoth(t, HubConfig{}, func(r *rig) {
 		stop, err := r.b.Bus().Subscribe(broker.SubjectDemandOpen, func(_ string, body []byte, reply func([]byte) error) {

@@ -86,9 +86,13 @@ func (s place) noneStored(ctx context.Context, p broker.Position) (spot, verdict
 	if err != nil {
 		return spot{}, 0, false, err
 	}
+	end, err := s.f.hub.direct.LastSeq(ctx, s.f.id.API)
+	if err != nil {
+		return spot{}, 0, false, err
+	}
 	x := s.log.extent()
 	switch b, _ := s.f.State(); {
-	case p.Seq < first:
+	case p.Seq < first, p.Seq > end: // made anew, or it lost its tail
 		return spot{}, anchorReset, true, nil
 	case x.last.IsZero() && b.Seq == p.Seq && b.Micros == p.Micros:
 		return s.end(), anchorTrimmed, false, nil

@@ -210,6 +210,10 @@ type Direct interface {
 	// FirstSeq returns the sequence with which the API's stream was created: a smaller
 	// one belongs to an earlier life of it. Cached; refreshed when the stream changes.
 	FirstSeq(ctx context.Context, api string) (uint64, error)
+	// LastSeq returns the last sequence that the API's stream gave out, as its leader said at
+	// most a second ago: events behind it are not stored and will be others. Nothing given
+	// out yet = one less than FirstSeq.
+	LastSeq(ctx context.Context, api string) (uint64, error)
 }
 
 // Upstream states, as in beacons, GET /feeds and metrics.

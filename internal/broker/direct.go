@@ -275,3 +275,9 @@ func (d *direct) FirstSeq(ctx context.Context, api string) (uint64, error) {
 	facts, err := d.info.get(ctx, api, infoAge)
 	return facts.firstSeq, err
 }
+
+// LastSeq implements Direct.
+func (d *direct) LastSeq(ctx context.Context, api string) (uint64, error) {
+	facts, err := d.info.get(ctx, api, lastAge)
+	return facts.lastSeq, err
+}

@@ -26,12 +26,14 @@ const (
 
 const (
 	infoAge    = 10 * time.Second // after which first_seq is asked for again
+	lastAge    = time.Second      // after which the last sequence is asked for again: one answer for a storm of clients
 	profileAge = time.Minute      // after which a writer asks for the profile again
 )
 
 // streamFacts is what we must know of a stream to write to it or to judge an id.
 type streamFacts struct {
 	firstSeq uint64
+	lastSeq  uint64 // when it was read
 	profile  string
 	read     time.Time
 }
@@ -102,6 +104,9 @@ func (c *infoCache) ask(ctx context.Context, api string) (streamFacts, error) {
 		Config struct {
 			Metadata map[string]string `json:"metadata"`
 		} `json:"config"`
+		State struct {
+			LastSeq uint64 `json:"last_seq"`
+		} `json:"state"`
 	}
 	if err := json.Unmarshal(m.Data, &info); err != nil {
 		return streamFacts{}, fmt.Errorf("stream of %s: info: %w", api, err)
@@ -111,7 +116,7 @@ func (c *infoCache) ask(ctx context.Context, api string) (streamFacts, error) {
 	if err != nil || meta[metaLayout] != "1" || meta[metaMap] != "1" {
 		return streamFacts{}, fmt.Errorf("stream of %s: %w: not made by this version", api, ErrRefused)
 	}
-	f := streamFacts{firstSeq: first, profile: meta[metaProfile], read: time.Now()}
+	f := streamFacts{firstSeq: first, lastSeq: info.State.LastSeq, profile: meta[metaProfile], read: time.Now()}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.facts[api] = f

@@ -200,6 +200,8 @@ func testReadFrom(r *rig) {
 	r.stream(broker.StreamSpec{})
 	_, err := r.b.Direct().FirstSeq(r.ctx, "none_v1")
 	r.want(err, broker.ErrNoStream)
+	_, err = r.b.Direct().LastSeq(r.ctx, "none_v1")
+	r.want(err, broker.ErrNoStream)
 	var b broker.Block
 	r.want(r.b.Direct().Read(r.ctx, broker.FeedID{API: "none_v1", Key: "x"}, broker.From{Seq: 1}, &b), broker.ErrNoStream)
 	r.check(r.b.Direct().Read(r.ctx, f, broker.From{Seq: 1}, &b))
@@ -209,6 +211,11 @@ func testReadFrom(r *rig) {
 	last := r.commit(f, 0, events(0, 300))
 	first, err := r.b.Direct().FirstSeq(r.ctx, f.API)
 	r.check(err)
+	r.until("the stream's last sequence is the last commit's", func() bool {
+		end, err := r.b.Direct().LastSeq(r.ctx, f.API)
+		r.check(err)
+		return end == last
+	})
 	all := r.readAll(f, 0)
 	if all[0].Seq < first {
 		r.Fatalf("first message is %d, stream began at %d", all[0].Seq, first)

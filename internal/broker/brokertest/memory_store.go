@@ -222,3 +222,13 @@ func (d memoryDirect) FirstSeq(_ context.Context, api string) (uint64, error) {
 	}
 	return s.first, nil
 }
+
+func (d memoryDirect) LastSeq(_ context.Context, api string) (uint64, error) {
+	d.m.store.mu.Lock()
+	defer d.m.store.mu.Unlock()
+	s, err := d.m.open(api)
+	if err != nil {
+		return 0, err
+	}
+	return s.last, nil
+}
