@@ -26,7 +26,8 @@ func takes(api *catalog.API, k access.Kind) bool {
 // readCredential finds the one credential of a request: one that was sent on purpose, in a header or the query, beats the cookie, which
 // browsers send by themselves. Nothing is verified.
 func (s *Server) readCredential(q *request) (token.Credential, error) {
-	c := token.Credential{TLS: q.tls, Origin: q.origin, For: access.Bound{API: q.api.Name(), Version: q.api.Version()}, Path: q.route.FeedPath}
+	c := token.Credential{TLS: q.tls, Origin: q.origin, Look: q.r.Method == http.MethodHead,
+		For: access.Bound{API: q.api.Name(), Version: q.api.Version()}, Path: q.route.FeedPath}
 	if q.route.Topic != nil {
 		c.For.Topic = q.route.Topic.Name
 	}

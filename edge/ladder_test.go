@@ -302,6 +302,11 @@ func TestTicketAndCookie(t *testing.T) {
 		return "?ticket=" + text
 	}
 	once := ticket("")
+	for range 2 { // looking spends nothing
+		if a := r.raw("HEAD /paid/1/ticks" + once + " HTTP/1.1\r\nHost: localhost\r\n\r\n"); a.StatusCode != 200 || len(a.Cookies()) != 0 {
+			t.Fatalf("HEAD: %d, cookies %v", a.StatusCode, a.Cookies())
+		}
+	}
 	plain := r.get("/paid/1/ticks" + once)
 	if plain.takeRetry(t); len(plain.Cookies()) != 0 {
 		t.Errorf("a cookie without TLS: %v", plain.Cookies())
@@ -311,6 +316,10 @@ func TestTicketAndCookie(t *testing.T) {
 	}
 	if kind := kindOf(t, r.get("/paid/1/ticks"+ticket("/q/{s}"))); kind != string(problem.InvalidTicket) {
 		t.Errorf("of another topic: %q", kind)
+	}
+
+	if a := r.raw("HEAD /paid/1/ticks" + once + " HTTP/1.1\r\nHost: localhost\r\n\r\n"); a.StatusCode != 401 {
+		t.Errorf("HEAD with a spent one: %d", a.StatusCode)
 	}
 
 	over := ticket("/ticks")

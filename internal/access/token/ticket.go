@@ -156,6 +156,9 @@ func (v *Verifier) redeemTicket(ctx context.Context, snap *access.Snapshot, c Cr
 	}
 	out := Redeemed{Principal: p}
 	p.Kind, p.Expires = access.Ticket, sooner(v.now().Add(CookieLife), r.Ends)
+	if c.Look {
+		return out, nil
+	}
 	writes := []broker.BucketWrite{{Key: hash, Delete: true, Revision: rev}}
 	if wantCookie && c.TLS {
 		next := *r

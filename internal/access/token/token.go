@@ -24,6 +24,8 @@ type Credential struct {
 	TLS bool
 	// Origin of the request, "" = none.
 	Origin string
+	// Look is for who asks, but opens nothing: a ticket is not spent, nor changed for a cookie.
+	Look bool
 	// For is what is asked for, Topic its declared name and Path the concrete path below the API: tickets and cookies are good for one
 	// API, or one of its topics.
 	For  access.Bound
@@ -133,7 +135,7 @@ func (v *Verifier) Run(ctx context.Context) error {
 	return nil
 }
 
-// Verify returns who c belongs to. A ticket is spent by it. The error's kind is missing-token, invalid-token (all that is wrong with a
+// Verify returns who c belongs to. A ticket is spent by it, unless c.Look. The error's kind is missing-token, invalid-token (all that is wrong with a
 // token or key, in the same bytes), expired-token (a token that is right but for its end), invalid-ticket (all that is wrong with a ticket
 // or cookie), keys-unavailable, or broker-unavailable (tickets and cookies); CauseOf has a word for the log. IP and origin lists of keys,
 // denials and rights are the caller's to check.
