@@ -4,10 +4,12 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"net/netip"
 	"slices"
+	"strings"
 	"time"
 
 	"sluice/config/catalog"
@@ -204,12 +206,21 @@ func MayBuy(snap *access.Snapshot, apis *catalog.Snapshot, b Buyer, what access.
 		return refuse(problem.APIBlocked, "This API is blocked by its publisher.")
 	}
 	p := *b.Principal
-	p.Kind = b.Kind // what is asked for is whether the API takes that
+	taken := takes(api, b.Kind)
+	if taken {
+		p.Kind = b.Kind // what is asked for is whether the API takes that
+	}
 	x := ask{snap: snap, now: now, p: &p, api: api, ip: b.IP, origin: b.Origin, issued: func(name string) string { return issuers[name] }}
 	for _, step := range []func() no{x.known, x.denied, x.subscribed} {
 		if n := step(); n.found() {
 			return n.err()
 		}
 	}
+	if !taken { // who may read learns what the API takes, nobody else
+		return refuse(problem.InvalidValue, fmt.Sprintf("This API takes no %s; it takes %s.", wareOf[b.Kind], strings.Join(api.Spec.Auth.Schemes, ", ")))
+	}
 	return nil
 }
+
+// wareOf names what is sold.
+var wareOf = map[access.Kind]string{access.Ticket: "tickets", access.Cookie: "stream cookies"}

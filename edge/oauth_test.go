@@ -2,13 +2,17 @@ package edge
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
+	"sluice/internal/access"
 	"sluice/internal/access/token"
 	"sluice/internal/broker/brokertest"
+	"sluice/internal/problem"
 )
 
 func post(path, body string, lines ...string) string {
@@ -71,5 +75,37 @@ func TestRelay(t *testing.T) {
 	}
 	if a := r.raw(post("/.well-known/jwks.json", "")); a.StatusCode != 405 || a.Header.Get("Allow") != "GET, HEAD, OPTIONS" {
 		t.Errorf("POST of keys: %d %v", a.StatusCode, a.Header)
+	}
+}
+
+// What an API does not take is not sold for it. Who may read it is told what it takes; nobody else learns that.
+func TestWhatIsNotTakenIsNotSold(t *testing.T) {
+	p := newPeople()
+	p.app("reader", "secure")
+	p.app("stranger", "")
+	p.app("both", "paid")
+	r := newRig(t, withAccess(t, p, nil))
+	for _, c := range []struct {
+		app, api string
+		what     access.Kind
+		kind     problem.Kind
+		detail   string
+	}{
+		{"reader", "secure", access.Ticket, problem.InvalidValue, "This API takes no tickets; it takes jwt, apiKey."},
+		{"reader", "secure", access.Cookie, problem.InvalidValue, "This API takes no stream cookies; it takes jwt, apiKey."},
+		{"stranger", "secure", access.Ticket, problem.NotSubscribed, ""},
+		{"stranger", "paid", access.Ticket, problem.NotSubscribed, ""},
+		{"both", "paid", access.Ticket, "", ""},
+		{"both", "paid", access.Cookie, "", ""},
+	} {
+		buyer := Buyer{Principal: &access.Principal{Kind: access.APIKey, App: c.app, Key: keyID(c.app)}, Kind: c.what}
+		err := MayBuy(p.Snapshot(), r.srv.catalog.Snapshot(), buyer, access.Bound{API: c.api, Version: "1"}, nil, time.Now())
+		var told problem.Error
+		if e := (*problem.Error)(nil); errors.As(err, &e) {
+			told = *e
+		}
+		if told.Kind != c.kind || told.Detail != c.detail {
+			t.Errorf("%+v: %v", c, err)
+		}
 	}
 }
