@@ -21,6 +21,7 @@ const (
 	endTransportClosed               = fanout.Reason(catalog.EndTransportClosed)
 	endAccessChanged                 = fanout.Reason(catalog.EndAccessChanged)
 	endVersionMoved    fanout.Reason = "version-moved"
+	endPlanChanged     fanout.Reason = "plan-changed"
 	endTokenExpired    fanout.Reason = "token-expired"
 	endRevoked         fanout.Reason = "revoked"
 	endDenied          fanout.Reason = "denied"
@@ -53,7 +54,7 @@ func shedSpan() retrySpan { return retrySpan{5_000, 30_000} }
 // helps; ok is false for ends of which a client is told nothing.
 func endSpan(r fanout.Reason) (span retrySpan, retryable, ok bool) {
 	switch r {
-	case fanout.EndDrain, fanout.EndLifetime, fanout.EndMaxDuration, endVersionMoved:
+	case fanout.EndDrain, fanout.EndLifetime, fanout.EndMaxDuration, endVersionMoved, endPlanChanged:
 		return retrySpan{100, 2_000}, true, true
 	case fanout.EndUnavailable:
 		return shedSpan(), true, true

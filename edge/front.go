@@ -45,6 +45,7 @@ type request struct {
 	grant     *access.Grant // nil = a credential alone lets in
 	plan      *access.Plan
 	cookie    string // that a ticket was changed for; "" = none
+	deal      deal
 	stake     *stake
 	meter     fanout.Meter
 	seat      seat

@@ -416,7 +416,7 @@ func TestReauthEvent(t *testing.T) {
 func TestHolder(t *testing.T) {
 	base := access.Principal{Kind: access.Token, App: "a", Issuer: "i", Subject: "s", TokenID: "t", Scopes: []string{"x", "y"},
 		Issued: time.Unix(1, 0), Expires: time.Unix(2, 0)}
-	seen := map[[16]byte]int{holderOf(&base, nil): -1}
+	seen := map[[16]byte]int{holderOf(&base, nil, deal{}): -1}
 	for n, change := range []func(*access.Principal){
 		func(p *access.Principal) { p.Kind = access.Ticket }, func(p *access.Principal) { p.App = "b" }, func(p *access.Principal) { p.Issuer = "is"; p.Subject = "" },
 		func(p *access.Principal) { p.TokenID = "" }, func(p *access.Principal) { p.Key = "k" }, func(p *access.Principal) { p.Scopes = []string{"xy"} },
@@ -425,16 +425,23 @@ func TestHolder(t *testing.T) {
 	} {
 		p := base
 		change(&p)
-		if was, known := seen[holderOf(&p, nil)]; known {
+		if was, known := seen[holderOf(&p, nil, deal{})]; known {
 			t.Errorf("change %d is like %d", n, was)
 		}
-		seen[holderOf(&p, nil)] = n
+		seen[holderOf(&p, nil, deal{})] = n
 	}
-	if _, known := seen[holderOf(&base, &access.Grant{ID: "g"})]; known {
+	if _, known := seen[holderOf(&base, &access.Grant{ID: "g"}, deal{})]; known {
 		t.Error("the subscription makes no difference")
 	}
+	for n, d := range []deal{{grant: "g"}, {app: true}, {rate: access.Rate{Events: 1, Per: time.Second}}, {rate: access.Rate{Events: 1, Per: time.Minute}}, {longest: time.Hour}} {
+		id := holderOf(&base, nil, d)
+		if was, known := seen[id]; known {
+			t.Errorf("deal %d is like %d", n, was)
+		}
+		seen[id] = 100 + n
+	}
 	same := base
-	if holderOf(&same, nil) != holderOf(&base, nil) {
+	if holderOf(&same, nil, deal{}) != holderOf(&base, nil, deal{}) {
 		t.Error("the same credential has two rights")
 	}
 }

@@ -87,13 +87,11 @@ func (m *metering) admit(ctx context.Context, q *request) (st *stake, meter fano
 	}
 	want.Seats = append(want.Seats, quota.SeatLimit{Scope: scope, Limit: appStreams})
 	st = &stake{}
-	if plan != nil && plan.Quota.Events > 0 {
+	if q.deal.grant != "" {
 		st.supplies = append(st.supplies, m.open(quota.PerSubscription.Scope(q.grant.ID), q.grant.ID, q.principal.App, plan))
 	}
-	if app != nil && app.Plan != "" {
-		if own := q.access.Plan(app.Plan); own != nil && own.Quota.Events > 0 {
-			st.supplies = append(st.supplies, m.open(scope, "", app.ID, own))
-		}
+	if q.deal.app {
+		st.supplies = append(st.supplies, m.open(scope, "", app.ID, q.access.Plan(app.Plan)))
 	}
 	for _, s := range st.supplies {
 		want.Buckets = append(want.Buckets, s.bucket)
@@ -105,7 +103,7 @@ func (m *metering) admit(ctx context.Context, q *request) (st *stake, meter fano
 		}
 		return nil, nil, st.explain(err)
 	}
-	return st, meterOf(st.supplies, plan), nil
+	return st, meterOf(st.supplies, q.deal.rate), nil
 }
 
 // leave gives back what a stream held. A nil stake is none.
@@ -140,7 +138,8 @@ func (m *metering) open(scope, grant, app string, plan *access.Plan) *supply {
 	return s
 }
 
-// setup is what a plan says of a bucket. Streams that began metered stay so; without a quota they are counted only.
+// setup is what a plan says of a bucket. Streams that began metered stay so; without a quota they are counted only. Those that began
+// unmetered end when they are to be metered: see deal.
 func (s *supply) setup(p *access.Plan) quota.Setup {
 	return quota.Setup{
 		Limit:     quota.Limit{Events: p.Quota.Events, Every: p.Quota.Every, Unit: quota.Unit(p.Quota.Unit)},
@@ -149,12 +148,13 @@ func (s *supply) setup(p *access.Plan) quota.Setup {
 }
 
 // replan gives the supplies in use what their plans say now.
-func (m *metering) replan(snap *access.Snapshot) {
+func (m *metering) replan(now func() *access.Snapshot) {
 	if m == nil {
 		return
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	snap := now() // with the lock: an older one never comes later
 	for _, s := range m.supplies {
 		name := ""
 		if g := snap.GrantByID(s.grant); g != nil {
@@ -218,10 +218,10 @@ type tap struct {
 }
 
 // meterOf is the meter of a stream, nil if nothing limits it.
-func meterOf(supplies []*supply, plan *access.Plan) fanout.Meter {
+func meterOf(supplies []*supply, rate access.Rate) fanout.Meter {
 	t := &tap{supplies: supplies}
-	if plan != nil && plan.Enforce && plan.Rate.Events > 0 && plan.Rate.Per > 0 {
-		t.shaper = &quota.Shaper{Rate: quota.Rate{Events: plan.Rate.Events, Per: plan.Rate.Per}}
+	if rate != (access.Rate{}) {
+		t.shaper = &quota.Shaper{Rate: quota.Rate{Events: rate.Events, Per: rate.Per}}
 	}
 	switch {
 	case t.shaper == nil && len(supplies) == 0:

@@ -1,6 +1,7 @@
 package edge
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"net"
@@ -15,6 +16,7 @@ import (
 
 	"sluice/edge/quota"
 	"sluice/internal/access"
+	"sluice/internal/access/token"
 	"sluice/internal/broker/brokertest"
 )
 
@@ -417,6 +419,124 @@ func TestPlanEditsCountAtOnce(t *testing.T) {
 		}
 		g.wantThrottled(t, "Gold", 12)
 	})
+}
+
+// A plan that begins to meter, shape or bound streams reaches those that are open: they end, each told that coming back helps, and then it
+// holds. What can be changed under a stream ends none.
+func TestPlanEditsReachOpenStreams(t *testing.T) {
+	small := &access.Plan{Name: "Small", Enforce: true, OnQuotaEnd: access.QuotaClose, Quota: access.Quota{Events: 4, Every: 3600, Unit: "second"}}
+	free := func(*access.Plan) {}
+	for _, c := range []struct {
+		name        string
+		first, then func(*access.Plan)
+		more        func(*access.Records)
+		ends        bool
+		events      int // of 20 after coming back, then throttled; 0 = not asked
+	}{
+		{name: "metered", first: free, then: gold(6, 3600), ends: true, events: 6},
+		{name: "another subscription's plan", first: free, then: free, ends: true, events: 4,
+			more: func(r *access.Records) { edit(r.Grants, ofGrant("a"), func(g *access.Grant) { g.Plan = "Small" }) }},
+		{name: "the application's own", first: free, then: free, ends: true, events: 4,
+			more: func(r *access.Records) {
+				edit(r.Applications, ofApp("a"), func(a *access.Application) { a.Plan = "Small" })
+			}},
+		{name: "subscribed anew", first: gold(9, 3600), then: gold(9, 3600), ends: true, events: 9,
+			more: func(r *access.Records) { edit(r.Grants, ofGrant("a"), func(g *access.Grant) { g.ID = "another" }) }},
+		{name: "shaped", first: free, then: func(p *access.Plan) { p.Rate = access.Rate{Events: 1000, Per: time.Second} }, ends: true},
+		{name: "shaped no more", first: func(p *access.Plan) { p.Rate = access.Rate{Events: 1000, Per: time.Second} }, then: free, ends: true},
+		{name: "shorter", first: func(p *access.Plan) { p.MaxDuration = time.Hour }, then: func(p *access.Plan) { p.MaxDuration = time.Minute }, ends: true},
+		{name: "longer", first: func(p *access.Plan) { p.MaxDuration = time.Hour }, then: free},
+		{name: "more", first: gold(9, 3600), then: gold(20, 3600)},
+		{name: "metered no more", first: gold(9, 3600), then: free},
+		{name: "fewer seats", first: free, then: func(p *access.Plan) { p.Connections.PerSubscription = 1 }},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			p := newPeople()
+			p.plans(c.first, small)
+			key := p.app("a", "paid")
+			r := newRig(t, allEngines, withAccess(t, p, nil), metered(inMemory(t), "e"))
+			f := feedOf("paid", "1", "/ticks")
+			open := map[string]*answer{}
+			for _, way := range transports {
+				open[way] = r.open(way, "/paid/1/ticks", withKey(key))
+				open[way].takeRetry(t)
+			}
+			r.srv.judgedAll(t, func() {
+				p.plans(c.then, small)
+				if c.more != nil {
+					p.change(c.more)
+				}
+			})()
+			if !c.ends {
+				at := r.publish(f, "1")[0]
+				for _, a := range open {
+					a.take(t, frame("1", at))
+				}
+				return
+			}
+			for way, a := range open {
+				if got := a.text(t); !endOf("plan-changed", true).MatchString(got) {
+					t.Errorf("%s: last bytes %q", way, got)
+				}
+			}
+			if c.events == 0 {
+				return
+			}
+			r.publish(f, numbered(20)...)
+			g := r.get("/paid/1/ticks?from=earliest", withKey(key)).readAll(t)
+			if len(g.events) != c.events || !g.inOrder(1) || g.end["event"] != "gateway.throttled" {
+				t.Errorf("%d events, then %v", len(g.events), g.end)
+			}
+		})
+	}
+}
+
+// A plan that changes after a client was let in and before its stream began holds for it.
+func TestPlanEditedWhileJoining(t *testing.T) {
+	for _, c := range []struct {
+		name        string
+		first, then func(*access.Plan)
+	}{
+		{"metered", func(*access.Plan) {}, gold(6, 3600)},
+		{"more", gold(4, 3600), gold(9, 3600)},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			p := newPeople()
+			p.plans(c.first)
+			key := p.app("a", "paid")
+			h := newHold()
+			r := newRig(t, withAccess(t, p, nil), metered(inMemory(t), "e"), func(s *setup) { s.verifier = heldVerifier{s.verifier, h} })
+			r.publish(feedOf("paid", "1", "/ticks"), numbered(20)...)
+			got := make(chan *answer)
+			go func() { got <- r.get("/paid/1/ticks?from=earliest", withKey(key)) }()
+			<-h.reached
+			r.srv.judgedAll(t, func() { p.plans(c.then) })()
+			close(h.go_)
+			a := <-got
+			if c.name == "metered" {
+				a.takeRetry(t)
+				if end := a.text(t); !endOf("plan-changed", true).MatchString(end) {
+					t.Errorf("%q", end)
+				}
+				return
+			}
+			if g := a.readAll(t); len(g.events) != 9 || !g.inOrder(1) {
+				t.Errorf("%d events", len(g.events))
+			}
+		})
+	}
+}
+
+// heldVerifier knows who asks, and then waits.
+type heldVerifier struct {
+	Verifier
+	hold *hold
+}
+
+func (v heldVerifier) Redeem(ctx context.Context, snap *access.Snapshot, c token.Credential) (token.Redeemed, error) {
+	got, err := v.Verifier.Redeem(ctx, snap, c)
+	v.hold.here()
+	return got, err
 }
 
 // An application's own plan counts beside those of its subscriptions; the smaller one ends the stream.

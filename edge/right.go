@@ -25,21 +25,21 @@ type right struct {
 	key   rightKey
 	p     *access.Principal
 	place *place
-	plan  *access.Plan  // as of the first stream
+	deal  deal          // by which its streams began
 	early time.Duration // the credential ends so much before its time
 	refs  int32         // guarded by metaTable.mu
 	told  bool          // guarded by metaTable.mu: gateway.reauth was sent
 	due   time.Time     // guarded by metaTable.mu: when it must be judged again; zero = when something changes
 }
 
-// rightKey makes streams of one credential, subscription and place share a right.
+// rightKey makes streams of one credential, subscription, deal and place share a right.
 type rightKey struct {
 	holder [16]byte
 	place  *place
 }
 
-// holderOf tells credentials apart that may differ in what they may read or when they end.
-func holderOf(p *access.Principal, g *access.Grant) (id [16]byte) {
+// holderOf tells credentials apart that may differ in what they may read or when they end, or by what deal they read.
+func holderOf(p *access.Principal, g *access.Grant, d deal) (id [16]byte) {
 	h := sha256.New()
 	text := func(s string) {
 		var n [8]byte
@@ -58,13 +58,21 @@ func holderOf(p *access.Principal, g *access.Grant) (id [16]byte) {
 		text("grant")
 		text(g.ID)
 	}
+	if d != (deal{}) {
+		text("deal")
+		text(d.grant)
+		text(strconv.FormatBool(d.app))
+		for _, n := range []int64{int64(d.rate.Events), int64(d.rate.Per), int64(d.longest)} {
+			text(strconv.FormatInt(n, 36))
+		}
+	}
 	copy(id[:], h.Sum(nil))
 	return id
 }
 
 // newRight makes the right of a client that was let in by x.
-func newRight(x ask, plan *access.Plan) *right {
-	r := &right{p: x.p, plan: plan}
+func newRight(x ask, d deal) *right {
+	r := &right{p: x.p, deal: d}
 	if at := x.expires(); !at.IsZero() {
 		left := at.Sub(x.now)
 		r.told = left <= reauthAhead // with its first bytes

@@ -127,6 +127,9 @@ func (s *Server) answerHead(w http.ResponseWriter, q *request) error {
 
 // takeStake takes what the client's plan gives it of what all edges share.
 func (s *Server) takeStake(q *request) (err error) {
+	if q.principal != nil {
+		q.deal = s.asked(q).deal()
+	}
 	q.stake, q.meter, err = s.metering.admit(q.r.Context(), q)
 	return err
 }

@@ -75,7 +75,7 @@ func (s *Server) begin(q *request, joined *fanout.Joined, more flags) uint32 {
 	s.logOpen(q, &rec)
 	var holder [16]byte
 	if q.principal != nil {
-		rec.right, holder = newRight(s.asked(q), q.plan), holderOf(q.principal, q.grant)
+		rec.right, holder = newRight(s.asked(q), q.deal), holderOf(q.principal, q.grant, q.deal)
 	}
 	n := s.metas.add(rec, q.id, placeKey{feed: q.route.Ref().ID(), topic: q.route.Topic.Name, byDef: q.route.Default}, q.route, holder)
 	s.spans.keep(n, q.span)

@@ -64,7 +64,7 @@ func (s *Server) warden(ctx context.Context) {
 			if !open {
 				return
 			}
-			s.metering.replan(s.access.Snapshot())
+			s.metering.replan(s.access.Snapshot)
 			s.judgeRights(nil)
 			pause(ctx, rightsGap) // changes that come together are judged together
 		case <-due:

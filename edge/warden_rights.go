@@ -47,7 +47,7 @@ func (s *Server) judgeRights(due func(at time.Time) bool) {
 			s.metas.judged(r, false, func() time.Time { return time.Time{} })
 			continue
 		}
-		if why := x.all().end; why != "" {
+		if why := x.end(r); why != "" {
 			gone[r] = why
 			continue
 		}
@@ -166,6 +166,9 @@ func (s *Server) recheck(q *request) func(meta uint32) fanout.Reason {
 		if same && (ends.IsZero() || s.now().Before(ends)) {
 			return ""
 		}
+		if acc != nil {
+			s.metering.replan(s.access.Snapshot) // what the stream takes from may have been made by the plan that was
+		}
 		return s.reasonFor(s.metas.holderAt(meta))
 	}
 }
@@ -187,5 +190,16 @@ func (s *Server) reasonFor(h holder) fanout.Reason {
 		return ""
 	}
 	x.ip, x.origin = h.ip, h.origin
-	return x.all().end
+	return x.end(h.right)
+}
+
+// end is why streams of a right must end, "" = they stay.
+func (x ask) end(r *right) fanout.Reason {
+	if why := x.all().end; why != "" {
+		return why
+	}
+	if !r.deal.serves(x.deal()) {
+		return endPlanChanged
+	}
+	return ""
 }
