@@ -178,8 +178,7 @@ var (
 // Allot implements Source.
 func (r *Redis) Allot(ctx context.Context, a Ask) (Allotment, error) {
 	call := strconv.FormatUint(a.Call, 10)
-	key := keyPrefix + "q:{" + a.Scope + "}:" + strconv.FormatInt(a.Window.Start.Unix(), 10)
-	got, err := r.run(ctx, r.allot, key, call, a.Edge, call, a.Limit, a.Want, a.Mine, a.Back, a.Spent,
+	got, err := r.run(ctx, r.allot, quotaName(a.Scope, a.Window), call, a.Edge, call, a.Limit, a.Want, a.Mine, a.Back, a.Spent,
 		a.Window.Start.UnixMilli(), a.Window.End.UnixMilli(), max(a.Edges, 1), keepWindow.Milliseconds())
 	if err != nil {
 		return Allotment{}, err
@@ -199,7 +198,7 @@ func (r *Redis) Allot(ctx context.Context, a Ask) (Allotment, error) {
 }
 
 func (a SeatAsk) args() (key string, args []any) {
-	return keyPrefix + "c:{" + a.Scope + "}", []any{a.Edge, a.Have, a.More, a.Limit, seatLife.Milliseconds()}
+	return seatsName(a.Scope), []any{a.Edge, a.Have, a.More, a.Limit, seatLife.Milliseconds()}
 }
 
 // Seats implements Source.
