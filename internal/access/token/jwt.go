@@ -80,7 +80,7 @@ func (i *issuer) key(ctx context.Context, head map[string]any) (any, error) {
 	case errors.Is(err, errKeysUnavailable):
 		return nil, &problem.Error{Kind: problem.KeysUnavailable, Err: errKeysUnavailable}
 	case err != nil:
-		return nil, refused(problem.InvalidToken, "", "unknown key")
+		return nil, refused(problem.InvalidToken, eventHeader, "unknown key")
 	}
 	return key, nil
 }
@@ -147,6 +147,9 @@ func (v *Verifier) parseToken(ctx context.Context, text string, now time.Time) (
 	}
 	if err := i.checkHeader(head); err != nil {
 		return nil, err
+	}
+	if strings.HasSuffix(text, ".") {
+		return nil, refused(problem.InvalidToken, eventAlg, "no signature")
 	}
 	c, err := readClaims(body, i.AppClaim)
 	if err != nil {
@@ -322,7 +325,7 @@ func refusedByLibrary(err error) error {
 	case is(jwt.ErrTokenExpired):
 		return refused(problem.ExpiredToken, "", "exp")
 	}
-	return refused(problem.InvalidToken, "", "signature")
+	return refused(problem.InvalidToken, eventIssuer, "signature")
 }
 
 // Events of refusals in the log; others are only counted.
