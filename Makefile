@@ -18,7 +18,7 @@ $(PAGES): config/admin/openapi.yaml $(shell find config/portal/ui -path '*/node_
 	cd config/portal/ui && npm ci --ignore-scripts --no-audit --no-fund && npm run --silent build
 
 test: ## what a newcomer runs: needs only Go
-	@SHORT=1 .ci/run fast unit e2e badinput
+	@SHORT=1 .ci/run fast tests
 
 check: ## all that CI runs; as root it installs what it needs
 	@.ci/run

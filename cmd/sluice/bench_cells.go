@@ -17,6 +17,27 @@ func (p *published) manyClients(ctx context.Context) error {
 	return p.against(ctx, fmt.Sprintf("%s clients × 5 events/s", count(n)), load.Cell{Clients: n, Rate: 5, Duration: p.time})
 }
 
+// secured is the first cell with API keys and a plan that counts every event, in turn with one that anybody may read.
+func (p *published) secured(ctx context.Context) error {
+	n := p.clients(8000)
+	name := fmt.Sprintf("%s clients × 5 events/s, with keys and quotas", count(n))
+	cell := load.Cell{Clients: n, Rate: 5, Duration: p.time}
+	cmp, err := p.compare(ctx, name, 1, load.Entry{Name: "secured", Cell: cell, Start: func(c *load.Cell) (func(), error) {
+		return startSecured(ctx, c, p.cpu)
+	}}, p.sluice(ctx, cell))
+	if err != nil {
+		return err
+	}
+	row := publishedRow{cell: name + ", CPU per delivery", raw: "–", nchan: "–", sluice: fmt.Sprintf("%.1f µs", cmp.Series[0].ServerPer)}
+	for _, r := range cmp.Ratios {
+		if r.What == "cpu per delivery" {
+			row.sluice += fmt.Sprintf(" = %.2f × without (%.2f–%.2f)", r.Median, r.Min, r.Max)
+		}
+	}
+	p.rows = append(p.rows, row)
+	return cmp.Err()
+}
+
 // manyEvents is 1,000 × 100 events/s: latency.
 func (p *published) manyEvents(ctx context.Context) error {
 	n := p.clients(1000)

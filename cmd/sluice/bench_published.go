@@ -77,7 +77,7 @@ func (p *published) run(ctx context.Context) error {
 		fmt.Fprintln(p.notes, "SKIP nchan: nginx with its module not found (apt-get install nginx libnginx-mod-nchan)")
 	}
 	var failed []error
-	for _, cell := range []func(context.Context) error{p.manyClients, p.manyEvents, p.coalesced, p.idleMemory, p.storm} {
+	for _, cell := range []func(context.Context) error{p.manyClients, p.secured, p.manyEvents, p.coalesced, p.idleMemory, p.storm} {
 		// A cell that fails leaves its row out; the others still tell something.
 		if err := cell(ctx); err != nil {
 			fmt.Fprintf(p.notes, "FAILED %v\n", err)

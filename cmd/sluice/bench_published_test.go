@@ -65,12 +65,15 @@ func TestPublishedMeasuresAGatewayAndTheRawLoop(t *testing.T) {
 	if err := p.manyEvents(t.Context()); err != nil && !strings.Contains(err.Error(), "fell behind") {
 		t.Fatalf("%v\n%s", err, notes.String())
 	}
-	for _, want := range []string{"10 clients × 100 events/s", "round 1, sluice: ", "round 1, raw: "} {
+	if err := p.secured(t.Context()); err != nil && !strings.Contains(err.Error(), "fell behind") {
+		t.Fatalf("%v\n%s", err, notes.String())
+	}
+	for _, want := range []string{"10 clients × 100 events/s", "round 1, sluice: ", "round 1, raw: ", "with keys and quotas", "round 1, secured: "} {
 		if !strings.Contains(notes.String(), want) {
 			t.Errorf("no %q in:\n%s", want, notes.String())
 		}
 	}
-	if strings.Contains(notes.String(), "FAILED") || len(p.rows) != 2 {
+	if strings.Contains(notes.String(), "FAILED") || len(p.rows) != 3 {
 		t.Errorf("%d rows, notes:\n%s", len(p.rows), notes.String())
 	}
 	if _, err := os.Stat(filepath.Join(p.out, "10-clients-100-events-s.html")); err != nil {
