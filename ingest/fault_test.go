@@ -170,14 +170,7 @@ func TestLostAcksStoreOnce(t *testing.T) {
 }
 
 func TestForeignWriterFencesAndTheFeedStartsOver(t *testing.T) {
-	r := newRig(t)
-	r.define(ticksOnly)
-	p := newTape(r.up, true, true)
-	r.run()
-	f := feedOf("/ticks")
-	r.wantState("/ticks", "up")
-	p.add("a", "b")
-	r.wantTexts(f, "a b")
+	r, p, f := storedTwo(t, true, true)
 	prev := r.status("/ticks").Seq
 	_, err := r.b.Writer().Commit(t.Context(), f, &broker.Commit{Epoch: 7, Tx: 1, Prev: prev,
 		Events: []broker.Event{{Body: []byte("data: c\n"), UpstreamID: "3"}}})
@@ -210,14 +203,7 @@ func TestLostLeaseEndsTheFeed(t *testing.T) {
 }
 
 func TestPurgedFeedGoesOn(t *testing.T) {
-	r := newRig(t)
-	r.define(ticksOnly)
-	p := newTape(r.up, true, true)
-	r.run()
-	f := feedOf("/ticks")
-	r.wantState("/ticks", "up")
-	p.add("a", "b")
-	r.wantTexts(f, "a b")
+	r, p, f := storedTwo(t, true, true)
 	prev := r.status("/ticks").Seq
 	r.check(r.b.Admin().PurgeFeed(t.Context(), f))
 	p.add("c", "d")
@@ -231,14 +217,7 @@ func TestPurgedFeedGoesOn(t *testing.T) {
 }
 
 func TestRecreatedStreamGoesOn(t *testing.T) {
-	r := newRig(t)
-	r.define(ticksOnly)
-	p := newTape(r.up, true, true)
-	r.run()
-	f := feedOf("/ticks")
-	r.wantState("/ticks", "up")
-	p.add("a", "b")
-	r.wantTexts(f, "a b")
+	r, p, f := storedTwo(t, true, true)
 	r.b.Recreate(f.API)
 	p.add("c")
 	r.wantTexts(f, "c")
@@ -316,14 +295,7 @@ func TestDrainStoresWhatWasRead(t *testing.T) {
 }
 
 func TestForeignMessageOnTheSubject(t *testing.T) {
-	r := newRig(t)
-	r.define(ticksOnly)
-	p := newTape(r.up, true, true)
-	r.run()
-	f := feedOf("/ticks")
-	r.wantState("/ticks", "up")
-	p.add("a", "b")
-	r.wantTexts(f, "a b")
+	r, p, f := storedTwo(t, true, true)
 	r.b.Inject(f, []byte("not ours"))
 	p.add("c")
 	r.until("stored", func() bool { return r.status("/ticks").Epoch != 0 && len(r.s.Feeds()) == 1 && r.hasText(f, "c") })

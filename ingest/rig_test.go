@@ -293,6 +293,20 @@ func newTape(o *origin, ids, honour bool) *tape {
 	return p
 }
 
+// storedTwo is a rig whose feed /ticks is read from a tape and has stored its events a and b.
+func storedTwo(t *testing.T, ids, honour bool) (*rig, *tape, broker.FeedID) {
+	t.Helper()
+	r := newRig(t)
+	r.define(ticksOnly)
+	p := newTape(r.up, ids, honour)
+	r.run()
+	f := feedOf("/ticks")
+	r.wantState("/ticks", "up")
+	p.add("a", "b")
+	r.wantTexts(f, "a b")
+	return r, p, f
+}
+
 func (p *tape) add(data ...string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -82,14 +82,7 @@ func TestReplayOfTooMuchIsDropped(t *testing.T) {
 }
 
 func TestIgnoredIDIsMarkedOncePerSeam(t *testing.T) {
-	r := newRig(t)
-	r.define(ticksOnly)
-	p := newTape(r.up, true, false)
-	r.run()
-	f := feedOf("/ticks")
-	r.wantState("/ticks", "up")
-	p.add("a", "b")
-	r.wantTexts(f, "a b")
+	r, p, f := storedTwo(t, true, false)
 	for _, step := range []struct{ add, want string }{
 		{"c", "a b <upstream-ignored-id> c"},
 		{"d", "a b <upstream-ignored-id> c <upstream-ignored-id> d"},
@@ -108,14 +101,7 @@ func TestIgnoredIDIsMarkedOncePerSeam(t *testing.T) {
 }
 
 func TestNoIDsAreMarkedOncePerSeam(t *testing.T) {
-	r := newRig(t)
-	r.define(ticksOnly)
-	p := newTape(r.up, false, false)
-	r.run()
-	f := feedOf("/ticks")
-	r.wantState("/ticks", "up")
-	p.add("a", "b")
-	r.wantTexts(f, "a b")
+	r, p, f := storedTwo(t, false, false)
 	r.cutAndWait("/ticks")
 	r.cutAndWait("/ticks")
 	p.add("c", "d")
@@ -167,14 +153,7 @@ func TestTrustPresentsTheNewestID(t *testing.T) {
 }
 
 func TestChangedBackendIsMarked(t *testing.T) {
-	r := newRig(t)
-	r.define(ticksOnly)
-	p := newTape(r.up, true, true)
-	r.run()
-	f := feedOf("/ticks")
-	r.wantState("/ticks", "up")
-	p.add("a", "b")
-	r.wantTexts(f, "a b")
+	r, p, f := storedTwo(t, true, true)
 	r.define("  topics:\n    - {name: /ticks, security: none, backend: /v2/ticks}\n")
 	r.until("other path", func() bool {
 		q := r.up.requests()
