@@ -50,7 +50,8 @@ type Limiter struct {
 	log    *slog.Logger
 	began  time.Time
 	kicks  chan *Bucket
-	missed atomic.Bool // a kick found no room: look at all
+	missed atomic.Bool   // a kick found no room: look at all
+	number atomic.Uint64 // of the last call: they rise over all buckets, since one that is forgotten may come back
 	slots  chan struct{}
 	wait   time.Duration // of a connect
 	calls  sync.WaitGroup
@@ -86,8 +87,8 @@ type ledger struct {
 	users  int
 	busy   bool      // a call is under way or about to be
 	after  time.Time // no call before
-	call   uint64
-	asked  bool // the window has begun: until is its end
+	life   uint64    // the call that mine counts from, 0 = none yet
+	asked  bool      // the window has begun: until is its end
 	window Window
 
 	mine, told int64 // given to us in this window; told to be spent
@@ -176,7 +177,7 @@ func (b *Bucket) Change(s Setup) {
 func (b *Bucket) begin() {
 	b.roll()
 	b.until.Store(0)
-	b.asked, b.mine, b.told, b.own = false, 0, 0, 0
+	b.asked, b.life, b.mine, b.told, b.own = false, 0, 0, 0, 0
 	b.filledAt, b.movedAt = 0, 0
 	b.dryFrom = time.Time{}
 	b.show(Flowing, time.Time{})
@@ -362,8 +363,11 @@ func (b *Bucket) ask(now time.Time) (Ask, bool) {
 	case kicked, !b.asked, !b.dryFrom.IsZero(), !b.downFrom.IsZero():
 		a.Want = b.want(now)
 	}
-	b.call++
-	a.Call, a.Mine, a.Spent = b.call, b.mine+a.Back, b.spent()
+	a.Call = b.l.number.Add(1)
+	if b.life == 0 {
+		b.life = a.Call
+	}
+	a.Life, a.Mine, a.Spent = b.life, b.mine+a.Back, b.spent()
 	return a, true
 }
 

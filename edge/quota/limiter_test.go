@@ -250,6 +250,42 @@ func TestAdmission(t *testing.T) {
 	})
 }
 
+// When the last stream of a subscription is gone its bucket is forgotten. Whoever comes back gets what is left, and no event twice.
+func TestWhoComesBackGetsTheRest(t *testing.T) {
+	eachSource(t, func(t *testing.T, src Source) {
+		l := runLimiter(t, Options{Source: src, Edge: "a"})
+		s, limit := scope(t, 1), Setup{Limit: Limit{Events: 30, Every: 1, Unit: Year}}
+		var got int64
+		for round := range 4 {
+			b := l.Open(s, limit)
+			p, err := l.Admit(t.Context(), Want{Buckets: []*Bucket{b}})
+			if round == 3 {
+				var refused *problem.Error
+				until(t, "the quota has ended", func() bool {
+					_, err := l.Admit(t.Context(), Want{Buckets: []*Bucket{b}})
+					return errors.As(err, &refused)
+				})
+				if refused.Kind != problem.QuotaExceeded {
+					t.Errorf("after the end: %v", refused)
+				}
+			} else if err != nil {
+				t.Fatalf("round %d: %v", round, err)
+			} else {
+				until(t, "there are ten more", func() bool {
+					got += int64(b.Take(int(10*int64(round+1) - got)).Events)
+					return got >= 10*int64(round+1)
+				})
+			}
+			p.Release()
+			b.Close()
+			until(t, "the bucket is forgotten", func() bool { return l.Status().Buckets == 0 })
+		}
+		if got != 30 {
+			t.Errorf("%d of 30 events", got)
+		}
+	})
+}
+
 // Events of a window that is over must not come back into the next.
 func TestAReturnAfterItsWindowIsLost(t *testing.T) {
 	b := New(Options{Edge: "e"}).Open("sub:x", Setup{})

@@ -28,7 +28,10 @@ type Ask struct {
 	Scope string
 	Edge  string // node and boot: another process is another edge
 	// Call rises with each call of an edge. A late packet is known by it; the same number again gets the same answer again.
-	Call   uint64
+	Call uint64
+	// Life is the number of the call that began the asker's count: Mine and Spent count from there. When it changes, the edge has forgotten
+	// what it had before; what of that was not delivered is lost.
+	Life   uint64
 	Window Window
 	Limit  int64
 	// Want is how many events the edge has use for now.

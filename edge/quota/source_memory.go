@@ -42,7 +42,7 @@ type quotaCount struct {
 // edgeCount is the part of one edge.
 type edgeCount struct {
 	given, spent int64
-	call         uint64
+	call, life   uint64
 	answer       Allotment
 }
 
@@ -135,6 +135,7 @@ func (m *Memory) Allot(ctx context.Context, a Ask) (Allotment, error) {
 		got.Now = now
 		return got, nil
 	}
+	e.begin(a)
 	limit := m.part(a.Limit)
 	lost := max(0, e.given-a.Mine)
 	if e.given < a.Mine {
@@ -155,9 +156,17 @@ func (m *Memory) Allot(ctx context.Context, a Ask) (Allotment, error) {
 	return e.answer, nil
 }
 
+// begin forgets what an edge had before the life of a call that is not late.
+func (e *edgeCount) begin(a Ask) {
+	if e.life != a.Life {
+		e.life, e.given, e.spent = a.Life, 0, 0
+	}
+}
+
 // settle books what an edge says it spent.
 func (q *quotaCount) settle(a Ask) {
 	if e := q.edges[a.Edge]; e != nil && a.Call > e.call {
+		e.begin(a)
 		q.spent += a.Spent - e.spent
 		e.spent = a.Spent
 	}

@@ -179,7 +179,7 @@ var (
 func (r *Redis) Allot(ctx context.Context, a Ask) (Allotment, error) {
 	call := strconv.FormatUint(a.Call, 10)
 	got, err := r.run(ctx, r.allot, quotaName(a.Scope, a.Window), call, a.Edge, call, a.Limit, a.Want, a.Mine, a.Back, a.Spent,
-		a.Window.Start.UnixMilli(), a.Window.End.UnixMilli(), max(a.Edges, 1), keepWindow.Milliseconds())
+		a.Window.Start.UnixMilli(), a.Window.End.UnixMilli(), max(a.Edges, 1), keepWindow.Milliseconds(), a.Life)
 	if err != nil {
 		return Allotment{}, err
 	}

@@ -46,7 +46,9 @@ func TestAllotments(t *testing.T) {
 			{"a return that did not arrive comes back", Ask{Edge: "b", Call: 2, Limit: 100, Mine: 2}, given{10, 79, 12}},
 			{"what the source forgot it learns", Ask{Edge: "c", Call: 7, Limit: 100, Mine: 60, Spent: 60}, given{0, 19, 12}},
 			{"the limit may shrink below what was given", Ask{Edge: "a", Call: 5, Limit: 10, Mine: 9, Spent: 9, Want: 5}, given{0, 0, 12}},
-			{"and grow", Ask{Edge: "a", Call: 6, Limit: 82, Mine: 9, Spent: 9, Want: 5}, given{1, 0, 13}},
+			{"a life that begins anew has nothing", Ask{Edge: "c", Call: 8, Life: 8, Limit: 100, Want: 2}, given{2, 17, 14}},
+			{"and its answer that was lost comes with the next", Ask{Edge: "c", Call: 9, Life: 8, Limit: 100, Want: 2}, given{2, 17, 14}},
+			{"and grow", Ask{Edge: "a", Call: 6, Limit: 84, Mine: 9, Spent: 9, Want: 5}, given{1, 0, 15}},
 		}
 		for _, x := range steps {
 			x.ask.Scope = s
@@ -125,6 +127,8 @@ func TestNeverOneEventTooMany(t *testing.T) {
 					e.ask(rapid.SampledFrom([]string{"", "", "request lost", "answer lost", "late"}).Draw(rt, "fate"), rapid.Bool().Draw(rt, "idle"))
 				case step == 8:
 					w.late()
+				case crashes && rapid.Bool().Draw(rt, "forgets"):
+					e.forget()
 				case crashes:
 					w.edges = append(w.edges[:0], w.edges[1:]...)
 					w.join()
@@ -166,6 +170,13 @@ func (w *quotaWorld) join() {
 	l := New(Options{Source: w.src, Edge: fmt.Sprintf("edge-%d", w.born)})
 	b := l.Open(w.scope, Setup{Limit: Limit{Events: w.limit, Every: 1, Unit: Year}})
 	w.edges = append(w.edges, &quotaEdge{w, b})
+}
+
+// forget begins anew on the same edge, as after the last stream: what it had and did not give back is lost.
+func (e *quotaEdge) forget() {
+	l := e.b.l
+	delete(l.buckets, e.w.scope)
+	e.b = l.Open(e.w.scope, Setup{Limit: Limit{Events: e.w.limit, Every: 1, Unit: Year}})
 }
 
 // deliver takes events, and gives some back as a full socket would.
