@@ -11,6 +11,7 @@ import (
 	"regexp"
 	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -73,6 +74,9 @@ func (r *rig) edgeCase(t *testing.T, c Case) {
 
 // attempt is one sending; true means that its log line was kept back.
 func (r *rig) attempt(t *testing.T, c Case) (again bool) {
+	if r.doors != nil {
+		r.doors.prepare(t, c)
+	}
 	c.Want.Body = r.expand(c.Want.Body) // ids count from what there is now
 	r.fed = nil
 	for i, w := range r.watched {
@@ -80,17 +84,7 @@ func (r *rig) attempt(t *testing.T, c Case) (again bool) {
 			r.fed = append(r.fed, w.name())
 		}
 	}
-	var held []*exchange
-	for _, target := range c.Send.Hold {
-		x := dial(t, r.gate.Addrs["edge-http"])
-		defer x.conn.Close()
-		x.send(request("GET", r.expand(target), "HTTP/1.1", append([]string{"Accept: text/event-stream"}, c.Send.As...)))
-		if resp := x.head("GET"); resp == nil || resp.StatusCode != 200 {
-			t.Fatalf("the stream %s is not open: %.300q", target, x.all.Bytes())
-		}
-		x.match(r.expand(`${retry}`))
-		held = append(held, x)
-	}
+	held := r.hold(t, c.Send.Hold, r.expandAll(c.Send.As)...)
 	counts := r.metrics()
 	before := r.stateAt(counts)
 	if c.Send.Away {
@@ -100,6 +94,10 @@ func (r *rig) attempt(t *testing.T, c Case) (again bool) {
 		r.frames(t, c)
 	} else {
 		n := r.exchange(t, c)
+		if n.slow {
+			r.release(t, held, before)
+			return true
+		}
 		if r.metrics().keptBack() > counts.keptBack() {
 			again = true
 			n.want.Log = nil
@@ -121,12 +119,18 @@ func (r *rig) attempt(t *testing.T, c Case) (again bool) {
 		if x.eof {
 			t.Error("a held stream was ended")
 		}
+	}
+	r.release(t, held, before)
+	return again
+}
+
+// release closes held streams and waits until no other than those that were open before are.
+func (r *rig) release(t *testing.T, held []*exchange, before state) {
+	t.Helper()
+	for _, x := range held {
 		x.conn.Close()
 	}
-	if len(held) > 0 {
-		until(t, "held streams are gone", func() bool { return r.state().Streams == before.Streams-float64(len(held)) })
-	}
-	return again
+	until(t, "held streams are gone", func() bool { return r.state().Streams == before.Streams-float64(len(held)) })
 }
 
 // request writes an HTTP/1 request with secrets where they do not belong.
@@ -142,7 +146,7 @@ func request(method, target, proto string, headers []string) string {
 
 // exchange sends one HTTP/1 case and checks its answer.
 func (r *rig) exchange(t *testing.T, c Case) note {
-	x := dial(t, r.gate.Addrs["edge-http"])
+	x := r.dial(t, c.Send.TLS)
 	defer x.conn.Close()
 	method := cmp.Or(c.Send.Method, "GET")
 	switch {
@@ -158,11 +162,14 @@ func (r *rig) exchange(t *testing.T, c Case) note {
 	case c.Send.Unread != "":
 		return r.unread(t, c)
 	default:
-		var headers []string
-		for _, h := range c.Send.Headers {
-			headers = append(headers, r.expand(h))
+		headers, body := r.expandAll(c.Send.Headers), r.expand(c.Send.Body)
+		if c.Send.Token != nil {
+			headers = append(headers, r.expand("Authorization: Bearer ${token}"))
 		}
-		x.send(request(method, r.expand(c.Send.Get), cmp.Or(c.Send.Proto, "HTTP/1.1"), headers))
+		if body != "" {
+			headers = append(headers, "Content-Length: "+strconv.Itoa(len(body)))
+		}
+		x.send(request(method, r.expand(c.Send.Get), cmp.Or(c.Send.Proto, "HTTP/1.1"), headers) + body)
 	}
 	return r.answer(t, c, x, method)
 }
@@ -200,6 +207,11 @@ func (r *rig) answer(t *testing.T, c Case, x *exchange, method string) note {
 	}
 	if resp == nil {
 		t.Fatalf("no answer, but %.300q (closed %v)", x.all.Bytes(), x.eof)
+	}
+	if resp.StatusCode != w.Status && slices.Contains(w.Slow, resp.StatusCode) {
+		n.slow = true
+		x.conn.Close()
+		return n
 	}
 	n.request = resp.Header.Get("X-Request-Id")
 	if resp.StatusCode != w.Status {

@@ -1,8 +1,8 @@
 // Package badinput sends everything wrong that the contract names to the real program, and wants the exact answer and
 // nothing else changed.
 //
-// Read edge.yaml, config.yaml, upstream.yaml, broker.yaml, admin.yaml and asyncapi.yaml (the cases), file.go (what a case can say), run_test.go (what is
-// checked around every case), then the _test.go of a surface. Only tests import it.
+// Read edge.yaml, access.yaml, redis.yaml, config.yaml, upstream.yaml, broker.yaml, admin.yaml and asyncapi.yaml (the cases), file.go (what a
+// case can say), run_test.go (what is checked around every case), then the _test.go of a surface. Only tests import it.
 package badinput
 
 import (
@@ -16,7 +16,7 @@ import (
 // Surfaces are the names of the files, and the letters of the contract's numbers with the highest one of each. Letter F is
 // for API definition files and Z for archives of WSO2 projects, whose numbers are our own.
 var Surfaces = []Surface{
-	{"edge", "D", 41, ""}, {"config", "C", 11, "F"}, {"upstream", "U", 25, ""}, {"broker", "N", 9, ""}, {"admin", "M", 28, ""}, {"asyncapi", "S", 10, "Z"},
+	{"edge", "D", 41, ""}, {"access", "T", 24, ""}, {"redis", "R", 6, ""}, {"config", "C", 11, "F"}, {"upstream", "U", 25, ""}, {"broker", "N", 9, ""}, {"admin", "M", 28, ""}, {"asyncapi", "S", 10, "Z"},
 }
 
 // Surface is one table of the contract.
@@ -56,6 +56,12 @@ type Fixture struct {
 	Users []string `json:"users"`
 	// Apart is a broker that is a process of its own, so that cases can take it away.
 	Apart bool `json:"apart"`
+	// Issuers are those whose tokens the gateway takes, and what each shows of its keys from the second time on: see keyServer.
+	Issuers map[string]string `json:"issuers"`
+	// Keys are the API keys that are made once the APIs, applications and subscriptions are applied, by name.
+	Keys map[string]Key `json:"keys"`
+	// Redis counts quotas; it is not there before a case brings it.
+	Redis bool `json:"redis"`
 	// Drain sends SIGTERM once the cases' connections are open.
 	Drain bool `json:"drain"`
 }
@@ -65,6 +71,14 @@ type Watch struct {
 	Path string `json:"path"`
 	Feed string `json:"feed"` // the market's name
 	Emit int    `json:"emit"`
+	// As are its headers.
+	As []string `json:"as"`
+}
+
+// Key is an API key of an application: what is asked for beside the name.
+type Key struct {
+	Application string `json:"application"`
+	Body        string `json:"body"` // default {}
 }
 
 // Case is one bad input and its answer. Text may hold ${…}, see expand.
@@ -95,6 +109,20 @@ type Send struct {
 	Broker string `json:"broker"`
 	// As are the headers of held streams.
 	As []string `json:"as"`
+	// Body is behind the headers, with its length.
+	Body string `json:"body"`
+	// TLS sends it to the other listener.
+	TLS bool `json:"tls"`
+	// Token is sent as bearer token, by held streams too if they have no headers of their own.
+	Token *Token `json:"token"`
+	// Refetch is an issuer whose keys were fetched a second time before the case.
+	Refetch string `json:"refetch"`
+	// AtOnce sends Get so often at the same time; Want.Each counts the answers.
+	AtOnce int `json:"atOnce"`
+	// Flood sends so many tokens of this issuer, each of another unknown key.
+	Flood int `json:"flood"`
+	// Redis is what is done to the Redis: see redisFaults.
+	Redis string `json:"redis"`
 	// Emit is a feed of the market that gets an event when the answer's head is there.
 	Emit string `json:"emit"`
 
@@ -106,6 +134,17 @@ type Send struct {
 	Upstream *Upstream `json:"upstream"`
 
 	Manage *Manage `json:"manage"`
+}
+
+// Token is a JWT: a good one of an issuer's client "client", but for what is said here. Members are JSON without the braces.
+type Token struct {
+	Issuer string `json:"issuer"` // default a
+	// Sign is the key: ec, the default; other, of issuer b; rsa; new, that turned issuers show later; public, the RSA public key as
+	// secret of HS256; none.
+	Sign   string `json:"sign"`
+	Header string `json:"header"` // members in place of those of their names
+	Claims string `json:"claims"` // members in place of those of their names
+	Beside string `json:"beside"` // more claims
 }
 
 // Manage is a request of the management API. Its body is Body, or an archive of Zip, or a right definition of an API "spoilt" that is
@@ -169,6 +208,10 @@ type Want struct {
 	Each   map[string]int `json:"each"`   // status and slug: how many of the answers of AtOnce
 	// End is the reason that the held streams are ended for.
 	End string `json:"end"`
+	// Line is a line of the log that belongs to no request.
+	Line *Log `json:"line"`
+	// Slow are statuses of an answer that had to be given before the counters had answered, or were told all: it is sent again.
+	Slow []int `json:"slow"`
 	// Changes says that the request is right, so that the state is another one afterwards.
 	Changes bool `json:"changes"`
 	// Grows says that a feed may have opened.

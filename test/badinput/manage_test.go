@@ -94,7 +94,11 @@ func (r *rig) managed() string {
 		return ""
 	}
 	var all []string
-	for _, path := range []string{"/api/v1/apis?limit=200", "/api/v1/users"} {
+	paths := []string{"/api/v1/apis?limit=200", "/api/v1/users"}
+	if r.doors != nil {
+		paths = append(paths, "/api/v1/plans", "/api/v1/applications", "/api/v1/subscriptions")
+	}
+	for _, path := range paths {
 		a := r.ask(r.t, &Manage{Request: "GET " + path})
 		if a.status != http.StatusOK {
 			r.t.Errorf("%s: %d %s", path, a.status, a.body)
@@ -334,11 +338,11 @@ func (r *rig) tryManaged(t *testing.T, c Case) (again bool) {
 }
 
 // hold opens streams on the plaintext listener.
-func (r *rig) hold(t *testing.T, targets []string) (held []*exchange) {
+func (r *rig) hold(t *testing.T, targets []string, headers ...string) (held []*exchange) {
 	t.Helper()
 	for _, target := range targets {
 		x := dial(t, r.gate.Addrs["edge-http"])
-		x.send(request("GET", r.expand(target), "HTTP/1.1", []string{"Accept: text/event-stream"}))
+		x.send(request("GET", r.expand(target), "HTTP/1.1", append([]string{"Accept: text/event-stream"}, headers...)))
 		if resp := x.head("GET"); resp == nil || resp.StatusCode != 200 {
 			t.Fatalf("the stream %s is not open: %.300q", target, x.all.Bytes())
 		}

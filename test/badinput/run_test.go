@@ -32,6 +32,8 @@ type rig struct {
 	asked   atomic.Int64        // requests that it got
 	tokens  map[string]string   // of users of the management API
 	servers *brokertest.Servers // nil = the broker is embedded
+	doors   *doors              // who may read, nil if the fixture says nothing of it
+	redis   *redisServer        // nil = quotas are counted without one
 	fix     Fixture
 	watched []*watcher
 	fed     []string          // names of the feeds that get events in this case
@@ -45,6 +47,7 @@ type note struct {
 	request string // request id, "" = nothing was answered by us
 	want    Want
 	stream  bool
+	slow    bool // the answer is none that counts: see Want.Slow
 }
 
 // watcher is one stream that is open all the time.
@@ -72,15 +75,25 @@ func newRig(t *testing.T, fix Fixture, engine string) *rig {
 		r.servers = brokertest.Cluster(t, 1, brokertest.ClusterOptions{Conf: apartConf(t)})
 		o.Env = append(o.Env, "SLUICE_BROKER_URLS="+strings.Join(r.servers.URLs(), ","), "SLUICE_UPSTREAM_ALLOW_CIDRS=127.0.0.0/8")
 	}
-	if o.Manage = len(fix.Users) > 0; !o.Manage {
+	if fix.Redis {
+		r.redis = newRedis(t)
+		o.Env = append(o.Env, "SLUICE_QUOTA_REDIS_URLS="+r.redis.url())
+	}
+	if o.Manage = len(fix.Users) > 0 || len(fix.Keys) > 0; !o.Manage {
 		o.APIs = map[string]string{"apis.yaml": r.expand(fix.APIs)}
 	}
 	r.gate = gateway.New(t, o)
 	t.Cleanup(r.gate.Kill)
+	if len(fix.Keys) > 0 {
+		r.doors = newDoors(r)
+	}
 	r.gate.Start()
 	if o.Manage {
 		r.signIn()
 		r.apply()
+	}
+	if r.doors != nil {
+		r.doors.open()
 	}
 	r.allUp()
 	for _, w := range fix.Watch {
@@ -124,7 +137,15 @@ func (r *rig) watch(w Watch) {
 	r.t.Helper()
 	client := gateway.OneShot()
 	client.Timeout = 0
-	resp, err := client.Get(r.gate.URL(w.Path))
+	req, err := http.NewRequestWithContext(r.t.Context(), http.MethodGet, r.gate.URL(w.Path), nil)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	for _, h := range w.As {
+		name, value, _ := strings.Cut(r.expand(h), ": ")
+		req.Header.Set(name, value)
+	}
+	resp, err := client.Do(req)
 	if err != nil || resp.StatusCode != 200 {
 		r.t.Fatalf("stream %s: %v %v", w.Path, resp, err)
 	}
@@ -287,6 +308,7 @@ var marks = regexp.MustCompile(`\$\{([^}]*)\}`)
 // expand fills in ${market} (the upstream's address), ${canary}, ${text*n} (repeated), ${id:stream:n} (the nth id from the
 // end of an open stream, 1 = last), ${ahead} (an id beyond the log), ${othertime} (of the last event, another time), ${old} (of
 // an earlier life), ${broker} and ${edge} (addresses), ${hostname} (a name that leads to an address of this machine), and for patterns ${retry} and ${event}.
+// Credentials are filled in by doors.
 func (r *rig) expand(text string) string {
 	return marks.ReplaceAllStringFunc(text, func(mark string) string {
 		word := mark[2 : len(mark)-1]
@@ -322,9 +344,20 @@ func (r *rig) expand(text string) string {
 			ids := r.watched[0].ids
 			return otherID(part[0], ids[len(ids)-1])
 		}
+		if r.doors != nil {
+			return r.doors.expand(part)
+		}
 		r.t.Fatalf("unknown mark %s", mark)
 		return ""
 	})
+}
+
+// expandAll expands a list of headers.
+func (r *rig) expandAll(list []string) (out []string) {
+	for _, s := range list {
+		out = append(out, r.expand(s))
+	}
+	return out
 }
 
 func otherID(how, id string) string {

@@ -3,6 +3,7 @@ package badinput
 import (
 	"bufio"
 	"bytes"
+	"crypto/tls"
 	"errors"
 	"io"
 	"net"
@@ -34,6 +35,17 @@ func dial(t testing.TB, addr string) *exchange {
 	x := &exchange{t: t, conn: conn}
 	t.Cleanup(func() { conn.Close() })
 	_ = conn.SetDeadline(time.Now().Add(deadline))
+	return x
+}
+
+// dial connects to one of the gateway's listeners.
+func (r *rig) dial(t *testing.T, secure bool) *exchange {
+	t.Helper()
+	if !secure {
+		return dial(t, r.gate.Addrs["edge-http"])
+	}
+	x := dial(t, r.gate.Addrs["edge-https"])
+	x.conn = tls.Client(x.conn, &tls.Config{InsecureSkipVerify: true, NextProtos: []string{"http/1.1"}})
 	return x
 }
 
