@@ -90,9 +90,12 @@ func (r *rig) attempt(t *testing.T, c Case) (again bool) {
 	if c.Send.Away {
 		r.away(t)
 	}
-	if c.Send.H2 != "" {
+	switch {
+	case c.Send.H2 != "":
 		r.frames(t, c)
-	} else {
+	case c.Send.Crowd > 0:
+		r.crowd(t, c)
+	default:
 		n := r.exchange(t, c)
 		if n.slow {
 			r.release(t, held, before)

@@ -100,6 +100,7 @@ type Send struct {
 	Headers []string `json:"headers"`
 	Raw     string   `json:"raw"`    // bytes
 	Drip    bool     `json:"drip"`   // then one byte of header after another
+	Crowd   int      `json:"crowd"`  // so many connections send Raw at the same time
 	H2      string   `json:"h2"`     // name of a script of frames
 	Unread  string   `json:"unread"` // target of a stream that is never read
 	Hold    []string `json:"hold"`   // targets of streams that are open meanwhile

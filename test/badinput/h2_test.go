@@ -6,6 +6,7 @@ import (
 	"io"
 	"runtime"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -116,6 +117,41 @@ func (r *rig) frames(t *testing.T, c Case) {
 		t.Errorf("resident memory grew from %d to %d KiB", start>>10, r.resident(t)>>10)
 	}
 	until(t, "resident memory is within 10 MiB of what it was after the first time", func() bool { return r.resident(t)-warm < 10<<20 })
+}
+
+// crowd sends the same over many connections at once. All are closed, with the case's answer, or without one where the close overtook it:
+// who sends more than is read is reset. Meanwhile an open stream flows, and memory is bounded.
+func (r *rig) crowd(t *testing.T, c Case) {
+	start := r.resident(t)
+	list := make([]*exchange, c.Send.Crowd)
+	for i := range list {
+		list[i] = dial(t, r.gate.Addrs["edge-http"])
+	}
+	var all sync.WaitGroup
+	var answered atomic.Int32
+	text := r.expand(c.Send.Raw)
+	for _, x := range list {
+		all.Go(func() {
+			x.send(text)
+			switch resp := x.head("GET"); {
+			case resp != nil && resp.StatusCode == c.Want.Status:
+				answered.Add(1)
+			case resp != nil:
+				t.Errorf("answer %.300q", x.all.Bytes())
+			}
+			if !x.finish() {
+				t.Error("a connection stays open")
+			}
+		})
+	}
+	r.flows(t)
+	all.Wait()
+	if c.Want.Status > 0 && answered.Load() == 0 {
+		t.Error("nobody was answered")
+	}
+	if now := r.resident(t); now-start > 48<<20 {
+		t.Errorf("resident memory grew from %d to %d KiB", start>>10, now>>10)
+	}
 }
 
 func (r *rig) play(t *testing.T, c Case) {
