@@ -577,3 +577,41 @@ func TestRateOfAPlan(t *testing.T) {
 		}
 	})
 }
+
+// Clients that hang up at any moment of a connect leave no seat taken: nobody else would get it.
+func TestAbortsLeaveNoSeat(t *testing.T) {
+	engines(t, func(t *testing.T, engine func(*setup)) {
+		const aborts = 1000
+		p := newPeople()
+		p.plans(func(p *access.Plan) { p.Connections.PerSubscription = 2 * aborts })
+		key := p.app("a", "paid")
+		src := inMemory(t)
+		r := newRig(t, engine, withAccess(t, p, nil), metered(src, "e"))
+		request := "GET /paid/1/ticks HTTP/1.1\r\nHost: localhost\r\n" + headerLines([]string{withKey(key)}) + "\r\n"
+		for i := range aborts {
+			c, err := net.Dial("tcp", r.addr)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if i%2 == 0 {
+				_ = c.(*net.TCPConn).SetLinger(0) // a reset instead of an end
+			}
+			_, _ = c.Write([]byte(request))
+			if i%3 == 0 { // it has begun, or been refused for the many that went before
+				_ = c.SetReadDeadline(time.Now().Add(20 * time.Second))
+				_, _ = c.Read(make([]byte, 64))
+			}
+			_ = c.Close()
+		}
+		scope := quota.PerSubscription.Scope("grant-a-paid")
+		wait(t, "all seats are free", func() bool {
+			u, err := src.(quota.Viewer).Usage(t.Context(), scope, quota.Limit{})
+			return err == nil && u.Seats == 0 && r.srv.Open() == 0
+		})
+		a := r.get("/paid/1/ticks", withKey(key))
+		a.takeRetry(t)
+		if u, err := src.(quota.Viewer).Usage(t.Context(), scope, quota.Limit{}); err != nil || u.Seats == 0 {
+			t.Errorf("one client has %d seats: %v", u.Seats, err)
+		}
+	})
+}
