@@ -43,6 +43,8 @@ type Write struct {
 	Expect uint64
 	// DryRun checks everything and writes nothing.
 	DryRun bool
+	// Applied says that a bundle writes the record: what it wrote is remembered. Only of plans, applications and subscriptions.
+	Applied bool
 }
 
 // Status is how a Store does.
