@@ -928,13 +928,25 @@ func (e ImportWSO2ParamsWait) Valid() bool {
 
 // Defines values for WatchParamsKinds.
 const (
-	WatchParamsKindsAPI WatchParamsKinds = "API"
+	WatchParamsKindsAPI          WatchParamsKinds = "API"
+	WatchParamsKindsApplication  WatchParamsKinds = "Application"
+	WatchParamsKindsKey          WatchParamsKinds = "Key"
+	WatchParamsKindsPlan         WatchParamsKinds = "Plan"
+	WatchParamsKindsSubscription WatchParamsKinds = "Subscription"
 )
 
 // Valid indicates whether the value is a known member of the WatchParamsKinds enum.
 func (e WatchParamsKinds) Valid() bool {
 	switch e {
 	case WatchParamsKindsAPI:
+		return true
+	case WatchParamsKindsApplication:
+		return true
+	case WatchParamsKindsKey:
+		return true
+	case WatchParamsKindsPlan:
+		return true
+	case WatchParamsKindsSubscription:
 		return true
 	default:
 		return false
@@ -2775,10 +2787,10 @@ type ValidateAsyncAPIJSONBody = interface{}
 
 // WatchParams defines parameters for Watch.
 type WatchParams struct {
-	// Kinds kinds of objects, by comma; left out = all
+	// Kinds kinds of objects, by comma; left out = API, and all others for who is no creator and no publisher: API is for those only
 	Kinds []WatchParamsKinds `form:"kinds,omitempty" json:"kinds,omitempty"`
 
-	// Since a revision, as Last-Event-ID, for who cannot send that; 0 = tell everything that is
+	// Since a revision, as Last-Event-ID, for who cannot send that; 0 = tell everything that is. Only 0 with kinds beside API
 	Since int64 `form:"since,omitempty" json:"since,omitempty"`
 
 	// LastEventID the last id that was seen; counts more than `since`

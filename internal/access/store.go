@@ -91,6 +91,8 @@ type Store struct {
 	changed kindSet       // since what is shown
 	moved   chan struct{} // closed and made anew whenever a table has changed
 	resyncs uint64
+	recent  []remembered // the newest changes, by revision
+	floor   uint64       // what came before it is not in recent
 }
 
 // follow is one bucket as the Store follows it.
