@@ -1995,7 +1995,7 @@ type SubscriptionUsage struct {
 	// Application of the whole application; by its own plan, if it has one
 	Application ApplicationUsage `json:"application,omitempty"`
 
-	// At when
+	// At when, by the clock that counts
 	At time.Time `json:"at,omitempty"`
 
 	// Enforced false: the plan only counts
