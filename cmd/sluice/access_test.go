@@ -1,7 +1,9 @@
 package main
 
 import (
+	"context"
 	"encoding/base64"
+	"net/http"
 	"strings"
 	"testing"
 )
@@ -48,6 +50,18 @@ func TestAccessVerbs(t *testing.T) {
 	keyID := key[4:16]
 	has(t, s.ok("get", "keys", "trader"), keyID, "desk", "127.0.0.1/32")
 	has(t, s.ok("create", "secret", "trader"), "client secret  sls_")
+
+	// How much is used: one who reads holds a stream of the plan's fifty.
+	has(t, s.ok("usage", id), id, "AsyncGold", "0 of 50000 per day", "Begins anew", "0 of 50\n")
+	leave := openStream(t, server.url(t, "edge-http")+"/market/1.0.0/ticks", key)
+	has(t, s.ok("usage", "trader/market@1.0.0"), "1 of 50\n", "Streams of the app")
+	has(t, s.ok("usage", id, "-o", "json"), `"known": true`, `"open": 1`)
+	has(t, s.ok("describe", "app", "trader"), "the desk", "Client secret", "yes", "Open streams", keyID, "desk", id, "market@1.0.0", "UNBLOCKED", "0 of 50000 per day", "1 of 50")
+	if out := s.ok("describe", "app", "trader"); strings.Contains(out, key) || strings.Contains(out, "sls_") {
+		t.Errorf("a secret is told: %s", out)
+	}
+	s.fails(exitFailed, "Not found", "describe", "app", "nobody")
+	leave()
 	for _, words := range [][]string{{"keys", "", "trader"}, {"app", "", "trader"}, {"plan", "Tr", "Trial"}, {"subscription", "", id}} {
 		has(t, s.ok("__complete", "get", words[0], words[1]), words[2]+"\n")
 	}
@@ -89,4 +103,26 @@ func TestAccessVerbs(t *testing.T) {
 	s.ok("delete", "key", "trader", keyID)
 	has(t, s.ok("delete", "app", "trader"), "app trader deleted")
 	has(t, s.ok("delete", "plan", "Trial"), "plan Trial deleted")
+}
+
+// openStream opens a stream with a key, until leave.
+func openStream(t *testing.T, url, key string) (leave func()) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("ApiKey", key)
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if resp.StatusCode != http.StatusOK {
+		t.Fatalf("%s: %s", url, resp.Status)
+	}
+	return func() {
+		cancel()
+		_ = resp.Body.Close()
+	}
 }

@@ -56,6 +56,9 @@ func (p *process) buildAdmin(ctx context.Context, e env) error {
 	if err != nil {
 		return withCode(exitFailed, err)
 	}
+	if err := p.viewQuota(); err != nil {
+		return err
+	}
 	roster := presence.NewRoster(p.broker.Bus(), p.log)
 	d := admin.Deps{Accounts: accounts, Catalog: shown, Nodes: nodes{roster, p}, Access: p.access, Tickets: p.tickets(),
 		Options: catalogOptions(p.cfg, p.guard), Guard: p.guard, NoImport: !p.cfg.Control.ImportURL,

@@ -31,7 +31,7 @@ func (p *process) tellPresence(context.Context) error {
 	var told uint64 // revision that refused is of; only Say uses both
 	var refused []string
 	t, err := presence.NewTeller(presence.TellerConfig{
-		Bus: p.broker.Bus(), Node: nodeName(p.cfg), Moved: p.manager.Moved, Clients: p.clientsOf, Log: p.log,
+		Bus: p.broker.Bus(), Node: nodeName(p.cfg), Moved: p.manager.Moved, Clients: p.clientsOf, Usage: p.viewer.usage, Log: p.log,
 		Say: func() presence.Edge {
 			rev := p.manager.Rev() // before what is refused of it
 			if rev != told {

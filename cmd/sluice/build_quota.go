@@ -24,6 +24,7 @@ func (p *process) buildQuota() (*quota.Limiter, error) {
 	if err != nil {
 		return nil, withCode(exitFailed, err)
 	}
+	p.viewer = &viewer{src, src.Shared()}
 	l := quota.New(quota.Options{Source: src, Edge: nodeName(p.cfg) + "." + p.boot, Edges: p.cfg.Quota.Edges, Logger: p.log})
 	p.reg.MustRegister(quotaMetrics{l})
 	if src.Shared() {
@@ -38,7 +39,13 @@ func (p *process) buildQuota() (*quota.Limiter, error) {
 	return l, nil
 }
 
-func (p *process) quotaSource() (quota.Source, error) {
+// viewedSource is a source that can be looked at; both are.
+type viewedSource interface {
+	quota.Source
+	quota.Viewer
+}
+
+func (p *process) quotaSource() (viewedSource, error) {
 	r := p.cfg.Quota.Redis
 	if len(r.URLs) == 0 {
 		return quota.NewMemory(quota.MemoryOptions{File: filepath.Join(p.cfg.Data, "quota.state"), Edges: p.cfg.Quota.Edges})

@@ -128,9 +128,9 @@ func historyTable(w io.Writer, list []historyEntry) error {
 	return t.Flush()
 }
 
-// newDescribe tells of one API what a person asks first.
+// newDescribe tells of one API, or application, what a person asks first.
 func newDescribe(e env) *cobra.Command {
-	c := &cobra.Command{Use: "describe", Short: "Tell about an API: state, paths, topics, what can be done next", Args: needsKind,
+	c := &cobra.Command{Use: "describe", Short: "Tell about an API or an application: state, paths, topics, keys, usage", Args: needsKind,
 		RunE: func(c *cobra.Command, _ []string) error { return c.Help() }}
 	api := &cobra.Command{Use: "api ID", Short: "Tell about an API", Args: cobra.ExactArgs(1), Example: "  sluice describe api market@1.0.0"}
 	f := addServer(api)
@@ -152,7 +152,7 @@ func newDescribe(e env) *cobra.Command {
 		}
 		return withCode(exitFailed, describe(e.stdout, args[0], one, life))
 	}
-	c.AddCommand(api)
+	c.AddCommand(api, newDescribeApp(e))
 	return c
 }
 

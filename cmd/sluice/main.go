@@ -98,7 +98,7 @@ func newRoot(e env) *cobra.Command {
 		newAsyncAPI(e), newCheckConfig(e), newGenConfig(e), newNKeys(e), newHealthcheck(e), newVersion(e),
 		newLogin(e), newLogout(e), newWhoAmI(e), newGet(e), newDescribe(e), newHistory(e), newCreate(e), newApply(e), newDiff(e), newSet(e), newEdit(e), newStatus(e), newValidate(e), newSchema(e),
 		newDelete(e), newTopic(e), newRevision(e), newDeploy(e), newUndeploy(e), newImport(e), newExport(e),
-		newSubscribe(e), newDeny(e), newRevoke(e), newSnippet(e),
+		newSubscribe(e), newUsage(e), newDeny(e), newRevoke(e), newSnippet(e),
 	)
 	root.AddCommand(newActions(e)...)
 	root.AddCommand(newStates(e)...)

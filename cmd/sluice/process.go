@@ -49,6 +49,7 @@ type process struct {
 	members  *lease.Members     // nil with an embedded broker: no other node can be there
 	ingest   *ingest.Supervisor // nil without role ingest
 	edge     *edge.Server       // nil without role edge
+	viewer   *viewer            // nil where nothing is counted
 	hub      *fanout.Hub        // nil without role edge
 	opsAt    net.Addr           // nil without an ops listener
 	control  net.Addr           // nil without a control listener

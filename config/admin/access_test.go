@@ -550,3 +550,75 @@ func TestWhatADeveloperReads(t *testing.T) {
 	c.send("GET", dev+"/snippets?topic=/nothing", "", "").problem(t, 404, "not-found")
 	c.send("GET", dev+"/snippets?lang=cobol", "", "").problem(t, 400, "invalid-query")
 }
+
+// What somebody edited since a bundle was applied is not undone by it, but for its state, and not without force.
+func TestABundleDoesNotUndoEdits(t *testing.T) {
+	r := newRig(t)
+	admin := r.as("admin")
+	apply := func(query, text string) map[string]ApplyResult {
+		t.Helper()
+		out := map[string]ApplyResult{}
+		for _, one := range decodeAs[Applied](t, admin.send("POST", "/api/v1/apply"+query, mediaYAML, text).want(t, http.StatusOK).body).Results {
+			out[string(one.Kind)] = one
+		}
+		return out
+	}
+	apply("", accessBundleText)
+	put := func(path, doc string) {
+		t.Helper()
+		admin.send("PUT", path, mediaJSON, doc, "If-Match", "*").want(t, http.StatusOK)
+	}
+	snap := r.server.access.Snapshot()
+	grant := snap.Records().Grants[0]
+	app, sub := "/api/v1/applications/"+grant.Application, "/api/v1/subscriptions/"+grant.ID
+	results := func(got map[string]ApplyResult) string {
+		return fmt.Sprint(got["Plan"].Result, " ", got["Application"].Result, " ", got["Subscription"].Result)
+	}
+
+	// A secret and a state are no edits of what a bundle says.
+	admin.send("POST", app+"/secret", mediaJSON, "").want(t, http.StatusCreated)
+	admin.send("POST", sub+"/state", mediaJSON, `{"state":"BLOCKED"}`).want(t, http.StatusOK)
+	put(app, resource(t, "Application", map[string]any{"name": "trader", "displayName": "The trader"}, map[string]any{"state": "BLOCKED"}))
+	if got := results(apply("", accessBundleText)); got != "unchanged unchanged unchanged" {
+		t.Errorf("secret and states: %s", got)
+	}
+
+	put("/api/v1/plans/Trial", resource(t, "Plan", map[string]any{"name": "Trial"}, map[string]any{"quota": map[string]any{"events": 99, "unit": "hour"}}))
+	put(app, resource(t, "Application", map[string]any{"name": "trader", "displayName": "Her trader"}, map[string]any{}))
+	put(sub, subscribeBody(t, "trader", "Market", "1.0.0", "Trial", "topics", []any{"/ticks", "/other"}))
+	for _, query := range []string{"?dryRun=true", ""} {
+		got := apply(query, accessBundleText)
+		if results(got) != "refused refused refused" {
+			t.Errorf("edited%s: %s", query, results(got))
+		}
+		for kind, pointer := range map[string]string{"Plan": "/spec/quota/events", "Application": "/metadata/displayName", "Subscription": "/spec/topics"} {
+			p := got[kind].Problem
+			if p.Type != "/problems/changed-elsewhere" || p.Status != http.StatusConflict || len(p.Diff) == 0 || !strings.HasPrefix(p.Diff[0].Pointer, pointer) {
+				t.Errorf("%s: %+v", kind, p)
+			}
+		}
+	}
+	if got := r.server.access.Snapshot().Plan("Trial").Quota.Events; got != 99 {
+		t.Errorf("%d events: a refused bundle wrote", got)
+	}
+	if got := results(apply("?force=true", accessBundleText)); got != "configured configured configured" {
+		t.Errorf("forced: %s", got)
+	}
+	if got := results(apply("", accessBundleText)); got != "unchanged unchanged unchanged" {
+		t.Errorf("again: %s", got)
+	}
+	// An edit that is what the bundle says now is none that it undoes, and what is made by hand is nobody's.
+	changed := strings.Replace(accessBundleText, "events: 10", "events: 11", 1)
+	put("/api/v1/plans/Trial", resource(t, "Plan", map[string]any{"name": "Trial"}, map[string]any{"quota": map[string]any{"events": 11, "unit": "hour"}}))
+	if got := results(apply("", changed)); got != "unchanged unchanged unchanged" {
+		t.Errorf("the same edit: %s", got)
+	}
+	if got := results(apply("", accessBundleText)); got != "configured unchanged unchanged" {
+		t.Errorf("after it: %s", got)
+	}
+	byHand := resource(t, "Plan", map[string]any{"name": "Hand"}, map[string]any{"quota": map[string]any{"events": 1, "unit": "hour"}})
+	admin.send("POST", "/api/v1/plans", mediaJSON, byHand).want(t, http.StatusCreated)
+	if got := apply("", strings.Replace(byHand, `"events":1`, `"events":2`, 1)); got["Plan"].Result != "configured" {
+		t.Errorf("made by hand: %+v", got["Plan"])
+	}
+}

@@ -146,6 +146,33 @@ func (e ApplyResultResult) Valid() bool {
 	}
 }
 
+// Defines values for EventUsageUnit.
+const (
+	Day    EventUsageUnit = "day"
+	Hour   EventUsageUnit = "hour"
+	Minute EventUsageUnit = "minute"
+	Month  EventUsageUnit = "month"
+	Year   EventUsageUnit = "year"
+)
+
+// Valid indicates whether the value is a known member of the EventUsageUnit enum.
+func (e EventUsageUnit) Valid() bool {
+	switch e {
+	case Day:
+		return true
+	case Hour:
+		return true
+	case Minute:
+		return true
+	case Month:
+		return true
+	case Year:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for FindingLevel.
 const (
 	Error   FindingLevel = "error"
@@ -901,13 +928,25 @@ func (e ImportWSO2ParamsWait) Valid() bool {
 
 // Defines values for WatchParamsKinds.
 const (
-	WatchParamsKindsAPI WatchParamsKinds = "API"
+	WatchParamsKindsAPI          WatchParamsKinds = "API"
+	WatchParamsKindsApplication  WatchParamsKinds = "Application"
+	WatchParamsKindsKey          WatchParamsKinds = "Key"
+	WatchParamsKindsPlan         WatchParamsKinds = "Plan"
+	WatchParamsKindsSubscription WatchParamsKinds = "Subscription"
 )
 
 // Valid indicates whether the value is a known member of the WatchParamsKinds enum.
 func (e WatchParamsKinds) Valid() bool {
 	switch e {
 	case WatchParamsKindsAPI:
+		return true
+	case WatchParamsKindsApplication:
+		return true
+	case WatchParamsKindsKey:
+		return true
+	case WatchParamsKindsPlan:
+		return true
+	case WatchParamsKindsSubscription:
 		return true
 	default:
 		return false
@@ -1057,6 +1096,18 @@ type ApplicationStatus struct {
 	// Secret whether there is a client secret
 	Secret        bool `json:"secret,omitempty"`
 	Subscriptions int  `json:"subscriptions,omitempty"`
+}
+
+// ApplicationUsage of the whole application; by its own plan, if it has one
+type ApplicationUsage struct {
+	Enforced bool `json:"enforced,omitempty"`
+
+	// Events left out if the plan counts no events
+	Events EventUsage `json:"events,omitempty"`
+	Plan   string     `json:"plan,omitempty"`
+
+	// Streams left out if the plan does not limit streams, as nobody counts them then
+	Streams StreamUsage `json:"streams,omitempty"`
 }
 
 // Applied defines model for Applied.
@@ -1253,6 +1304,24 @@ type EndpointVerdict struct {
 	Valid    bool      `json:"valid"`
 	Warnings []Finding `json:"warnings"`
 }
+
+// EventUsage left out if the plan counts no events
+type EventUsage struct {
+	Every int       `json:"every"`
+	From  time.Time `json:"from"`
+	Limit int64     `json:"limit"`
+
+	// Reserved taken by edges and not known to be delivered; it comes back, or is lost with an edge that died
+	Reserved int64          `json:"reserved"`
+	ResetAt  time.Time      `json:"resetAt"`
+	Unit     EventUsageUnit `json:"unit"`
+
+	// Used delivered in this window, on all edges
+	Used int64 `json:"used"`
+}
+
+// EventUsageUnit defines model for EventUsage.Unit.
+type EventUsageUnit string
 
 // Family defines model for Family.
 type Family struct {
@@ -1844,6 +1913,14 @@ type Status struct {
 	Warnings []Finding `json:"warnings,omitempty"`
 }
 
+// StreamUsage left out if the plan does not limit streams, as nobody counts them then
+type StreamUsage struct {
+	Limit int `json:"limit,omitempty"`
+
+	// Open on all edges
+	Open int `json:"open"`
+}
+
 // SubscriptionDefinition an application's right to read one version of an API by a plan; the resource `kind: Subscription`
 type SubscriptionDefinition struct {
 	APIVersion SubscriptionDefinitionAPIVersion `json:"apiVersion"`
@@ -1911,6 +1988,35 @@ type SubscriptionStatus struct {
 
 	// Owner of the application
 	Owner string `json:"owner,omitempty"`
+}
+
+// SubscriptionUsage defines model for SubscriptionUsage.
+type SubscriptionUsage struct {
+	// Application of the whole application; by its own plan, if it has one
+	Application ApplicationUsage `json:"application,omitempty"`
+
+	// At when, by the clock that counts
+	At time.Time `json:"at,omitempty"`
+
+	// Enforced false: the plan only counts
+	Enforced bool `json:"enforced"`
+
+	// Events left out if the plan counts no events
+	Events EventUsage `json:"events,omitempty"`
+	ID     string     `json:"id"`
+
+	// Known false: nobody who counts answers
+	Known bool   `json:"known"`
+	Plan  string `json:"plan"`
+
+	// Silent edges that did not tell; what they hold is missing
+	Silent int `json:"silent,omitempty"`
+
+	// Streams left out if the plan does not limit streams, as nobody counts them then
+	Streams StreamUsage `json:"streams,omitempty"`
+
+	// Why why it is not known
+	Why string `json:"why,omitempty"`
 }
 
 // TicketMade defines model for TicketMade.
@@ -2681,10 +2787,10 @@ type ValidateAsyncAPIJSONBody = interface{}
 
 // WatchParams defines parameters for Watch.
 type WatchParams struct {
-	// Kinds kinds of objects, by comma; left out = all
+	// Kinds kinds of objects, by comma; left out = API, and all others for who is no creator and no publisher: API is for those only
 	Kinds []WatchParamsKinds `form:"kinds,omitempty" json:"kinds,omitempty"`
 
-	// Since a revision, as Last-Event-ID, for who cannot send that; 0 = tell everything that is
+	// Since a revision, as Last-Event-ID, for who cannot send that; 0 = tell everything that is. Only 0 with kinds beside API
 	Since int64 `form:"since,omitempty" json:"since,omitempty"`
 
 	// LastEventID the last id that was seen; counts more than `since`
@@ -3324,6 +3430,9 @@ type ServerInterface interface {
 	// SetSubscriptionState Let a subscription in, hold, block or reject it
 	// (POST /api/v1/subscriptions/{id}/state)
 	SetSubscriptionState(ctx echo.Context, id SubscriptionID, params SetSubscriptionStateParams) error
+	// GetSubscriptionUsage How much of its plan a subscription has used, and when that begins anew
+	// (GET /api/v1/subscriptions/{id}/usage)
+	GetSubscriptionUsage(ctx echo.Context, id SubscriptionID) error
 	// ListUsers List users
 	// (GET /api/v1/users)
 	ListUsers(ctx echo.Context) error
@@ -5695,6 +5804,22 @@ func (w *ServerInterfaceWrapper) SetSubscriptionState(ctx echo.Context) error {
 	return err
 }
 
+// GetSubscriptionUsage converts echo context to params.
+func (w *ServerInterfaceWrapper) GetSubscriptionUsage(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "id" -------------
+	var id SubscriptionID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", ctx.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter id: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.GetSubscriptionUsage(ctx, id)
+	return err
+}
+
 // ListUsers converts echo context to params.
 func (w *ServerInterfaceWrapper) ListUsers(ctx echo.Context) error {
 	var err error
@@ -6004,6 +6129,7 @@ func RegisterHandlersWithOptions(router EchoRouter, si ServerInterface, options 
 	router.GET(options.BaseURL+"/api/v1/subscriptions/:id", wrapper.GetSubscription, options.OperationMiddlewares["getSubscription"]...)
 	router.PUT(options.BaseURL+"/api/v1/subscriptions/:id", wrapper.UpdateSubscription, options.OperationMiddlewares["updateSubscription"]...)
 	router.POST(options.BaseURL+"/api/v1/subscriptions/:id/state", wrapper.SetSubscriptionState, options.OperationMiddlewares["setSubscriptionState"]...)
+	router.GET(options.BaseURL+"/api/v1/subscriptions/:id/usage", wrapper.GetSubscriptionUsage, options.OperationMiddlewares["getSubscriptionUsage"]...)
 	router.GET(options.BaseURL+"/api/v1/denies", wrapper.ListDenies, options.OperationMiddlewares["listDenies"]...)
 	router.POST(options.BaseURL+"/api/v1/denies", wrapper.CreateDeny, options.OperationMiddlewares["createDeny"]...)
 	router.DELETE(options.BaseURL+"/api/v1/denies/:id", wrapper.DeleteDeny, options.OperationMiddlewares["deleteDeny"]...)

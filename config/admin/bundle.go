@@ -85,7 +85,7 @@ type applyRun struct {
 
 // newApply reads and judges a bundle: what is wrong with a document is told before anything is written.
 func (s *Server) newApply(c echo.Context, params ApplyParams, src catalog.Source) (*applyRun, error) {
-	run := &applyRun{applier: applier{s: s, c: c, set: params.Set, dryRun: params.DryRun}, params: params, src: src, results: []applied{}}
+	run := &applyRun{applier: applier{s: s, c: c, set: params.Set, dryRun: params.DryRun, force: params.Force}, params: params, src: src, results: []applied{}}
 	var err error
 	if run.bundle, err = s.readAccess(src); err != nil {
 		return nil, err

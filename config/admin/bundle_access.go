@@ -86,6 +86,7 @@ type applier struct {
 	c      echo.Context
 	set    string
 	dryRun bool
+	force  bool // also what was edited elsewhere
 	bundle accessBundle
 	apis   []string // of the same bundle
 }
@@ -93,7 +94,9 @@ type applier struct {
 func (a *applier) ctx() context.Context { return a.c.Request().Context() }
 
 func (a *applier) write(rev uint64) access.Write {
-	return a.s.accessWrite(a.c, precondition{rev: rev}, a.dryRun)
+	w := a.s.accessWrite(a.c, precondition{rev: rev}, a.dryRun)
+	w.Applied = true
+	return w
 }
 
 // check tells what is wrong with plans and applications by themselves, before anything is written.
@@ -103,14 +106,14 @@ func (a *applier) check() error {
 	for _, p := range a.bundle.plans {
 		if out, err := dry.plan(p); err != nil {
 			return err
-		} else if out.err != nil {
+		} else if out.wrong() {
 			return out.err
 		}
 	}
 	for _, app := range a.bundle.applications {
 		if out, err := dry.application(app); err != nil {
 			return err
-		} else if out.err != nil {
+		} else if out.wrong() {
 			return out.err
 		}
 	}
@@ -125,21 +128,36 @@ type outcome struct {
 	err        error
 }
 
-// became is the outcome of making is into would by f; nil is = it is new.
-func became[T any](id string, is *T, would *T, f func() (*T, uint64, error)) (outcome, error) {
+// wrong tells whether a whole bundle is refused for it: not if somebody else edited one object.
+func (o outcome) wrong() bool {
+	return o.err != nil && problem.KindOf(o.err) != catalog.ChangedElsewhere
+}
+
+// kept is a record that a bundle may have written before.
+type kept interface {
+	Edited() bool // since
+	Kept() bool   // it did, and nothing is to be noted
+}
+
+// became is the outcome of making is, of which record is kept, into would by f; nil = it is new.
+func (a *applier) became(id string, record kept, is, would any, f func() (any, uint64, error)) (outcome, error) {
 	out := outcome{id: id, result: "configured"}
-	var old any
-	if is != nil {
-		old = *is
-	} else {
+	if is == nil {
 		out.result = "created"
 	}
 	var err error
-	if out.diff, err = differences(old, *would); err != nil {
+	if out.diff, err = differences(is, would); err != nil {
 		return out, err
 	}
-	if len(out.diff) == 0 {
+	same := len(out.diff) == 0
+	switch {
+	case same && (a.dryRun || record == nil || record.Kept()):
 		out.result = "unchanged"
+		return out, nil
+	case !same && record != nil && record.Edited() && !a.force:
+		out.result = "refused"
+		out.err = &problem.Error{Kind: catalog.ChangedElsewhere, Detail: "It was edited since it was applied last.", Err: &catalog.ChangedError{ID: id, Diff: out.diff}}
+		out.diff = nil
 		return out, nil
 	}
 	made, rev, err := f()
@@ -148,7 +166,11 @@ func became[T any](id string, is *T, would *T, f func() (*T, uint64, error)) (ou
 		return out, nil
 	}
 	out.rev = rev
-	out.diff, err = differences(old, *made)
+	if same { // but that a bundle has it is noted now
+		out.result = "unchanged"
+		return out, nil
+	}
+	out.diff, err = differences(is, made)
 	return out, err
 }
 
@@ -157,12 +179,12 @@ func (a *applier) plan(p written[PlanDefinition]) (outcome, error) {
 	record := p.def.record()
 	would := planOf(&record)
 	old := a.s.access.Snapshot().Plan(record.Name)
-	var is *PlanDefinition
+	var is any
+	var was kept
 	if old != nil {
-		is = new(PlanDefinition)
-		*is = planOf(old)
+		is, was = planOf(old), old
 	}
-	return became(record.Name, is, &would, func() (*PlanDefinition, uint64, error) {
+	return a.became(record.Name, was, is, would, func() (any, uint64, error) {
 		change := a.s.access.CreatePlan
 		var rev uint64
 		if old != nil {
@@ -172,8 +194,7 @@ func (a *applier) plan(p written[PlanDefinition]) (outcome, error) {
 		if err != nil {
 			return nil, 0, placed(err, p.at, inEnvelope)
 		}
-		shown := planOf(made)
-		return &shown, made.Rev, nil
+		return planOf(made), made.Rev, nil
 	})
 }
 
@@ -205,12 +226,12 @@ func (a *applier) application(w written[ApplicationDefinition]) (outcome, error)
 		want.Labels[catalog.SetLabel] = a.set
 	}
 	would := applicationOf(&want)
-	var is *ApplicationDefinition
+	var is any
+	var was kept
 	if old != nil {
-		is = new(ApplicationDefinition)
-		*is = applicationOf(old)
+		is, was = applicationOf(old), old
 	}
-	return became(m.Name, is, &would, func() (*ApplicationDefinition, uint64, error) {
+	return a.became(m.Name, was, is, would, func() (any, uint64, error) {
 		change := a.s.access.CreateApplication
 		var rev uint64
 		if old != nil {
@@ -220,8 +241,7 @@ func (a *applier) application(w written[ApplicationDefinition]) (outcome, error)
 		if err != nil {
 			return nil, 0, placed(err, w.at, inEnvelope)
 		}
-		shown := applicationOf(made)
-		return &shown, made.Rev, nil
+		return applicationOf(made), made.Rev, nil
 	})
 }
 
@@ -243,8 +263,7 @@ func (a *applier) subscription(w written[SubscriptionDefinition]) (outcome, erro
 		if err != nil {
 			return refused(err)
 		}
-		would := a.s.subscriptionOf(&want)
-		return became(id, nil, &would, func() (*SubscriptionDefinition, uint64, error) {
+		return a.became(id, nil, nil, a.s.subscriptionOf(&want), func() (any, uint64, error) {
 			return a.shown(a.s.access.CreateGrant(a.ctx(), a.write(0), want))(w.at)
 		})
 	}
@@ -252,20 +271,18 @@ func (a *applier) subscription(w written[SubscriptionDefinition]) (outcome, erro
 	if err != nil {
 		return refused(err)
 	}
-	is, would := a.s.subscriptionOf(old), a.s.subscriptionOf(&want)
-	return became(id, &is, &would, func() (*SubscriptionDefinition, uint64, error) {
+	return a.became(id, old, a.s.subscriptionOf(old), a.s.subscriptionOf(&want), func() (any, uint64, error) {
 		return a.shown(a.s.access.UpdateGrant(a.ctx(), a.write(old.Rev), want))(w.at)
 	})
 }
 
 // shown is a stored subscription as a definition.
-func (a *applier) shown(g *access.Grant, err error) func(*doc.Document) (*SubscriptionDefinition, uint64, error) {
-	return func(at *doc.Document) (*SubscriptionDefinition, uint64, error) {
+func (a *applier) shown(g *access.Grant, err error) func(*doc.Document) (any, uint64, error) {
+	return func(at *doc.Document) (any, uint64, error) {
 		if err != nil {
 			return nil, 0, placed(err, at, inEnvelope)
 		}
-		d := a.s.subscriptionOf(g)
-		return &d, g.Rev, nil
+		return a.s.subscriptionOf(g), g.Rev, nil
 	}
 }
 

@@ -20,6 +20,8 @@ type Nodes interface {
 	Await(ctx context.Context, rev uint64, ids ...string) presence.Progress
 	// Feeds of an API, in any order, and the nodes that did not answer in time.
 	Feeds(ctx context.Context, name, version string) (feeds []FeedState, silent []string)
+	// Usage tells how limits stand, one Used for each, and how many edges did not tell in time.
+	Usage(ctx context.Context, limits []presence.Limit) (u presence.Usage, silent int)
 }
 
 // unheard is Nodes where nobody listens to them.
@@ -32,6 +34,10 @@ func (unheard) Await(context.Context, uint64, ...string) presence.Progress {
 }
 
 func (unheard) Feeds(context.Context, string, string) ([]FeedState, []string) { return nil, nil }
+
+func (unheard) Usage(context.Context, []presence.Limit) (presence.Usage, int) {
+	return presence.Sum(nil), 0
+}
 
 // waitTime is how long a change waits for the edges.
 const waitTime = 10 * time.Second

@@ -46,6 +46,14 @@ type heard struct {
 	*presence.Roster
 	feeds  []FeedState
 	silent []string
+	usage  func(limits []presence.Limit) (presence.Usage, int) // nil = nobody tells
+}
+
+func (h *heard) Usage(_ context.Context, limits []presence.Limit) (presence.Usage, int) {
+	if h.usage == nil {
+		return presence.Sum(nil), 0
+	}
+	return h.usage(limits)
 }
 
 func (h *heard) Feeds(_ context.Context, _, _ string) ([]FeedState, []string) {

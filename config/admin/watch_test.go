@@ -133,7 +133,11 @@ func TestWatch(t *testing.T) {
 	create(t, c, "third", nil)
 	now.want("changed", "third@1.0.0")
 
-	c.send("GET", "/api/v1/watch?kinds=Plan", "", "").problem(t, http.StatusBadRequest, "invalid-query")
+	c.send("GET", "/api/v1/watch?kinds=Deny", "", "").problem(t, http.StatusBadRequest, "invalid-query")
+	c.send("GET", "/api/v1/watch?kinds=Plan&since=7", "", "").problem(t, http.StatusBadRequest, "invalid-query")
+	c.send("GET", "/api/v1/watch?kinds=API", "", "", "Last-Event-ID", "1-2").problem(t, http.StatusBadRequest, "invalid-last-event-id")
+	c.send("GET", "/api/v1/watch?kinds=API,Plan", "", "", "Last-Event-ID", "1").problem(t, http.StatusBadRequest, "invalid-last-event-id")
+	r.as("subscriber").send("GET", "/api/v1/watch?kinds=API,Plan", "", "").problem(t, http.StatusForbidden, "forbidden")
 	c.send("GET", "/api/v1/watch?since=-1", "", "").problem(t, http.StatusBadRequest, "invalid-query")
 	c.send("GET", "/api/v1/watch", "", "", "Last-Event-ID", "x").problem(t, http.StatusBadRequest, "invalid-last-event-id")
 	c.send("GET", "/api/v1/watch", "", "", "Accept", "application/json").problem(t, http.StatusNotAcceptable, "not-acceptable")
@@ -297,5 +301,74 @@ func eventually(t *testing.T, what string, ok func() bool) {
 		case <-late:
 			t.Fatalf("not within 30 s: %s", what)
 		}
+	}
+}
+
+// Changes of what says who may read are told to those they concern, and to nobody else.
+func TestWatchAccess(t *testing.T) {
+	r := newRig(t)
+	publishedAPI(t, r, "Market", "1.0.0", "AsyncGold", "AsyncBronze")
+	c, admin := r.as("subscriber"), r.as("admin")
+	mine, theirs, all := c.watch(""), r.as("friend").watch(""), r.as("both").watch("?kinds=API,Subscription")
+	start := mine.want("ready", "")
+	theirs.want("ready", "")
+	all.want("ready", "")
+
+	app := newApp(t, c, "trader").Status.ID
+	mine.want("changed", app)
+	sub := readAs[SubscriptionDefinition](t, c.send("POST", "/api/v1/subscriptions", mediaJSON, subscribeBody(t, "trader", "Market", "1.0.0", "AsyncGold")).want(t, http.StatusCreated)).Status.ID
+	if e := mine.want("changed", sub); !strings.Contains(e.data, `"kind":"Subscription"`) || !strings.Contains(e.data, `"application":"`+app+`"`) {
+		t.Errorf("told %s", e.data)
+	}
+	all.want("changed", sub) // a publisher of the API
+	create(t, r.as("both"), "second", nil)
+	all.want("changed", "second@1.0.0")
+	key := readAs[KeyMade](t, c.send("POST", "/api/v1/applications/trader/keys", mediaJSON, `{"name":"desk"}`).want(t, http.StatusCreated))
+	if e := mine.want("changed", key.ID); strings.Contains(e.data, key.Key) || strings.Contains(e.data, "hash") {
+		t.Errorf("a secret is told: %s", e.data)
+	}
+	plan := resource(t, "Plan", map[string]any{"name": "Trial"}, map[string]any{"quota": map[string]any{"events": 1, "unit": "hour"}})
+	admin.send("POST", "/api/v1/plans", mediaJSON, plan).want(t, http.StatusCreated)
+	mine.want("changed", "Trial")
+	theirs.want("changed", "Trial") // the first that concerns them
+
+	// A new owner has it, the one before has it no more.
+	given := resource(t, "Application", map[string]any{"name": "trader", "owner": "friend"}, map[string]any{})
+	admin.send("PUT", "/api/v1/applications/"+app, mediaJSON, given, "If-Match", "*").want(t, http.StatusOK)
+	last := mine.want("deleted", app)
+	theirs.want("changed", app)
+
+	// A return tells what was missed, of each once; what came and went, not at all. All at once are the deletions of an application.
+	newApp(t, c, "short")
+	c.send("DELETE", "/api/v1/applications/short", "", "", "If-Match", "*").want(t, http.StatusNoContent)
+	r.as("friend").send("DELETE", "/api/v1/applications/"+app, "", "", "If-Match", "*").want(t, http.StatusNoContent)
+	gone := map[string]bool{}
+	for range 3 {
+		e := theirs.next()
+		gone[e.name+" "+e.about()] = true
+	}
+	if !gone["deleted "+app] || !gone["deleted "+sub] || !gone["deleted "+key.ID] {
+		t.Errorf("told %v", gone)
+	}
+	all.want("deleted", sub)
+	back := c.watch("", "Last-Event-ID", last.id)
+	back.want("ready", "")
+	newApp(t, c, "next")
+	if e := back.next(); e.name != "changed" || e.about() == app || !strings.Contains(e.data, `"kind":"Application"`) {
+		t.Errorf("after coming back: %+v", e)
+	}
+	missed := c.watch("?kinds=Plan", "Last-Event-ID", start.id)
+	if e := missed.want("ready", ""); e.id != start.id || !strings.Contains(e.id, "-") {
+		t.Errorf("ready at %s, asked for %s", e.id, start.id)
+	}
+	missed.want("changed", "Trial")
+	everything := c.watch("?kinds=Plan,Key&since=0")
+	everything.want("ready", "")
+	plans := map[string]bool{}
+	for range 5 {
+		plans[everything.next().about()] = true
+	}
+	if !plans["AsyncGold"] || !plans["Trial"] {
+		t.Errorf("everything is %v", plans)
 	}
 }

@@ -25,6 +25,7 @@ func (s *Store) CreateApplication(ctx context.Context, w Write, a Application) (
 		if d.count(appRecord) >= mostApplications {
 			return tooMany("applications")
 		}
+		a.Applied = w.applied(a.sum(), "")
 		return d.put(appKey(a.ID), a)
 	})
 	return answer(d, err, a, appKey(a.ID), setAppRev)
@@ -39,7 +40,7 @@ func (s *Store) UpdateApplication(ctx context.Context, w Write, a Application) (
 	}
 	return s.changeApplication(ctx, w, "application changed", a.ID, func(d *draft, old Application) (Application, error) {
 		next := a
-		next.SecretHash, next.CreatedAt = old.SecretHash, old.CreatedAt
+		next.SecretHash, next.CreatedAt, next.Applied = old.SecretHash, old.CreatedAt, w.applied(next.sum(), old.Applied)
 		return next, next.fits(d)
 	})
 }

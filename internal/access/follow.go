@@ -80,6 +80,7 @@ func (s *Store) all(f *follow, b broker.Bucket, newest uint64, all []broker.Entr
 	f.bucket, f.missing, f.suspect, f.why = b, 0, "", ""
 	changed := f.table.take(all, s.refuse) | f.table.drop(all, newest)
 	if changed != 0 || first {
+		s.forgetRecent(f)
 		s.rebuild(changed)
 	}
 	return nil
@@ -102,6 +103,7 @@ func (s *Store) doubt(f *follow, what string) error {
 func (s *Store) take(f *follow, entries []broker.Entry) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.remember(f, entries)
 	if changed := f.table.take(entries, s.refuse); changed != 0 {
 		s.rebuild(changed)
 	}

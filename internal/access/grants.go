@@ -36,6 +36,7 @@ func (s *Store) CreateGrant(ctx context.Context, w Write, g Grant) (*Grant, erro
 		if len(each(d.table, func(o *Grant) bool { return o.Application == g.Application })) >= mostGrants {
 			return tooMany("subscriptions of the application")
 		}
+		g.Applied = w.applied(g.sum(), "")
 		return d.put(key, g)
 	})
 	return answer(d, err, g, key, setGrantRev)
@@ -58,6 +59,7 @@ func (s *Store) UpdateGrant(ctx context.Context, w Write, g Grant) (*Grant, erro
 		if next.State == "" {
 			next.State = old.State
 		}
+		next.Applied = w.applied(next.sum(), old.Applied)
 		if err := next.check(find[Plan](d.table, planKey(g.Plan)), old.Expires, d.now); err != nil {
 			return err
 		}

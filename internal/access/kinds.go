@@ -69,6 +69,9 @@ type Plan struct {
 	WhenSourceDown   FailPolicy    `json:"whenSourceDown"`
 	RequiresApproval bool          `json:"requiresApproval,omitempty"` // new subscriptions are ON_HOLD until a publisher lets them in
 
+	// Applied is the sum of what a bundle wrote last; "" = none did.
+	Applied string `json:"applied,omitempty"`
+
 	Rev uint64 `json:"-"` // the broker's revision
 }
 
@@ -100,6 +103,8 @@ type Application struct {
 	Plan        string            `json:"plan,omitempty"`       // its own plan beside those of its subscriptions; "" = none
 	Labels      map[string]string `json:"labels,omitempty"`
 	CreatedAt   time.Time         `json:"createdAt"`
+	// Applied is the sum of what a bundle wrote last; "" = none did.
+	Applied string `json:"applied,omitempty"`
 
 	Rev uint64 `json:"-"`
 }
@@ -127,6 +132,8 @@ type Grant struct {
 	Expires     time.Time `json:"expires,omitzero"` // zero = never
 	CreatedAt   time.Time `json:"createdAt"`
 	CreatedBy   string    `json:"createdBy,omitempty"`
+	// Applied is the sum of what a bundle wrote last; "" = none did.
+	Applied string `json:"applied,omitempty"`
 
 	Rev uint64 `json:"-"`
 }

@@ -20,6 +20,7 @@ func (s *Store) CreatePlan(ctx context.Context, w Write, p Plan) (*Plan, error) 
 		if d.count(planRecord) >= mostPlans {
 			return tooMany("plans")
 		}
+		p.Applied = w.applied(p.sum(), "")
 		return d.put(planKey(p.Name), p)
 	})
 	return answer(d, err, p, planKey(p.Name), func(p *Plan, rev uint64) { p.Rev = rev })
@@ -39,6 +40,7 @@ func (s *Store) UpdatePlan(ctx context.Context, w Write, p Plan) (*Plan, error) 
 		if err := w.expected(old.Rev); err != nil {
 			return err
 		}
+		p.Applied = w.applied(p.sum(), old.Applied)
 		return d.put(planKey(p.Name), p)
 	})
 	return answer(d, err, p, planKey(p.Name), func(p *Plan, rev uint64) { p.Rev = rev })

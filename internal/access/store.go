@@ -43,6 +43,8 @@ type Write struct {
 	Expect uint64
 	// DryRun checks everything and writes nothing.
 	DryRun bool
+	// Applied says that a bundle writes the record: what it wrote is remembered. Only of plans, applications and subscriptions.
+	Applied bool
 }
 
 // Status is how a Store does.
@@ -89,6 +91,8 @@ type Store struct {
 	changed kindSet       // since what is shown
 	moved   chan struct{} // closed and made anew whenever a table has changed
 	resyncs uint64
+	recent  []remembered // the newest changes, by revision
+	floor   uint64       // what came before it is not in recent
 }
 
 // follow is one bucket as the Store follows it.

@@ -24,12 +24,14 @@ type Feed struct {
 	Clients int    `json:"clients"`
 }
 
-// ask is the question on broker.ClientsSubject.
+// ask is a question on broker.ClientsSubject.
 type ask struct {
 	V       int    `json:"v"` // 1
 	API     string `json:"api"`
 	Version string `json:"version"`
 	From    int    `json:"from"`
+	// Usage asks about limits in place of clients.
+	Usage []Limit `json:"usage,omitempty"`
 }
 
 // page is a part of the answer.
@@ -37,12 +39,19 @@ type page struct {
 	V     int    `json:"v"` // 1
 	Feeds []Feed `json:"feeds"`
 	Next  int    `json:"next,omitempty"` // where the next part begins; 0 = this is the last
+	Usage *Usage `json:"usage,omitempty"`
 }
 
 // answer tells who asks.
 func (t *Teller) answer(_ string, body []byte, reply func([]byte) error) {
 	var a ask
 	if reply == nil || len(body) > maxAsk || json.Unmarshal(body, &a) != nil || a.V != 1 || a.From < 0 {
+		return
+	}
+	if len(a.Usage) > 0 {
+		if t.cfg.Usage != nil && len(a.Usage) <= mostUsages {
+			t.start(func() { t.tellUsage(a.Usage, reply) })
+		}
 		return
 	}
 	text, err := json.Marshal(pageOf(t.cfg.Clients(a.API, a.Version), a.From))

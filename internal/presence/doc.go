@@ -1,9 +1,10 @@
 // Package presence is what edges tell of themselves over the broker, and who listens to it: which edges live, how far each follows the
-// catalog, and how many clients the feeds of an API have there.
+// catalog, how many clients the feeds of an API have there, and how limits are used.
 //
-// Read presence.go (what is told), teller.go (an edge's side), roster.go (the listener's), clients.go (a question and its answer).
+// Read presence.go (what is told), teller.go (an edge's side), roster.go (the listener's), clients.go and usage.go (questions and
+// their answers).
 //
-// Goroutines: Teller.Run and Roster.Run, owned by the caller; what is heard comes on the broker library's goroutine.
+// Goroutines: Teller.Run, which waits for its answers about limits, and Roster.Run, owned by the caller; what is heard comes on the broker library's goroutine.
 //
 // A beat is a word, not a proof: nothing that must be right rests on it. Invariant 19: at most 1,000 edges, 8 KiB of each beat.
 //

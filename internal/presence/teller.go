@@ -4,12 +4,13 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"sync"
 	"time"
 
 	"sluice/internal/broker"
 )
 
-// TellerConfig is what a Teller needs. All fields are needed.
+// TellerConfig is what a Teller needs. All fields but Usage are needed.
 type TellerConfig struct {
 	Bus broker.Bus
 	// Node is this edge's name.
@@ -20,18 +21,27 @@ type TellerConfig struct {
 	Moved func() <-chan struct{}
 	// Clients tells the feeds of an API that clients here read.
 	Clients func(api, version string) []Feed
-	Log     *slog.Logger
+	// Usage tells how limits stand, one Used for each; nil = nothing is counted here. It returns soon after ctx ends.
+	Usage func(ctx context.Context, limits []Limit) Usage
+	Log   *slog.Logger
 }
 
 // Teller tells of an edge. Create it with NewTeller.
-type Teller struct{ cfg TellerConfig }
+type Teller struct {
+	cfg     TellerConfig
+	slots   chan struct{} // a place for each answer under way
+	answers sync.WaitGroup
+
+	mu   sync.Mutex // guards over
+	over bool       // Run is ending: nothing more is answered
+}
 
 // NewTeller returns a Teller. It starts nothing.
 func NewTeller(cfg TellerConfig) (*Teller, error) {
 	if cfg.Bus == nil || cfg.Node == "" || cfg.Say == nil || cfg.Moved == nil || cfg.Clients == nil || cfg.Log == nil {
 		return nil, errors.New("presence: bus, node, what to say and logger are needed")
 	}
-	return &Teller{cfg: cfg}, nil
+	return &Teller{cfg: cfg, slots: make(chan struct{}, mostAnswers)}, nil
 }
 
 // Run beats and answers until ctx ends; then it says goodbye. Call once. The error says that questions cannot be heard at the start.
@@ -40,6 +50,7 @@ func (t *Teller) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	defer t.wait()
 	defer stop()
 	tick := time.NewTicker(beatEvery)
 	defer tick.Stop()

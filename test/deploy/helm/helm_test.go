@@ -188,6 +188,7 @@ func program(t *testing.T) string {
 const full = `
 image: {repository: registry.example/sluice, tag: 1.2.3, pullSecrets: [registry]}
 broker: {urls: ["nats://n1:4222", "nats://n2:4222"], credentialsSecret: sluice-broker}
+redis: {urls: ["rediss://redis:6390/0"], user: sluice, passwordSecret: redis-password, tlsSecret: redis-tls, port: 6390}
 apis:
   market.yaml: |
     apiVersion: sluice/v1
@@ -225,6 +226,7 @@ func TestChart(t *testing.T) {
 	}{
 		"defaults":          {values: "", grace: 80},
 		"everything":        {values: full, grace: 195, scaled: true, mono: true},
+		"Redis by a secret": {values: "redis: {urlSecret: sluice-redis}", grace: 80},
 		"own ConfigMap":     {values: "apisConfigMap: mine", grace: 80},
 		"no network policy": {values: "networkPolicy: {enabled: false}", grace: 80},
 		"other ops port":    {values: "ops: {port: 9999}", grace: 80},
@@ -387,6 +389,13 @@ func checkSettings(t *testing.T, o objects, bin string) {
 		for _, p := range [][2]string{{"/etc/sluice/apis", apis}, {"/run/secrets/broker/key", filepath.Join(dir, "key")}} {
 			settings = strings.ReplaceAll(settings, p[0], p[1])
 		}
+		// Redis's password and certificates are the cluster's.
+		write(t, filepath.Join(dir, "password"), "secret\n")
+		settings = strings.ReplaceAll(settings, "/run/secrets/redis/password", filepath.Join(dir, "password"))
+		for _, line := range []string{"ca: /run/secrets/redis-tls/ca.crt", "cert: /run/secrets/redis-tls/tls.crt", "key: /run/secrets/redis-tls/tls.key"} {
+			settings = strings.ReplaceAll(settings, line, "")
+		}
+		settings = strings.ReplaceAll(settings, "    tls:\n", "    tls: {}\n")
 		// The certificate is the cluster's: here the listener makes one.
 		settings = strings.ReplaceAll(settings, "cert: /run/secrets/tls/tls.crt", "devTLS: true")
 		settings = strings.ReplaceAll(settings, "key: /run/secrets/tls/tls.key\n", "\n")
@@ -425,10 +434,73 @@ func TestSchema(t *testing.T) {
 		"replica: 3", "edge: {replica: 3}", "edge: {replicas: many}", "edge: {drain: {delaySeconds: -1}}", "edge: {drain: {delaySeconds: 10s}}",
 		"edge: {drain: {overSeconds: 1801}}", "broker: {urls: []}", "broker: {urls: ['http://n1']}", "broker: {url: x}", "apis: {market: 'x'}",
 		"ops: {port: 0}", "edge: {service: {type: Fast}}", "networkPolicy: {enable: true}", "serviceMonitor: {interval: 10}",
-		"edge: {autoscaling: {connections: 0}}", "image: {pullPolicy: Sometimes}",
+		"edge: {autoscaling: {connections: 0}}", "image: {pullPolicy: Sometimes}", "redis: {url: x}", "redis: {urls: ['redis://u:p@r:6379']}",
+		"redis: {urls: ['http://r']}", "redis: {urls: ['redis://r'], urlSecret: s}", "redis: {urls: ['redis://r'], user: u}", "redis: {port: 0}",
 	} {
 		if _, err := render(bad); err == nil {
 			t.Errorf("%s is taken", bad)
+		}
+	}
+}
+
+// TestRedis: edges and control have what leads to Redis, ingest has nothing of it, and without it nobody has.
+func TestRedis(t *testing.T) {
+	const env = "SLUICE_QUOTA_REDIS_URLS"
+	for _, c := range []struct {
+		values, url    string // in the settings
+		env            string // secret that the address comes from
+		password, cert string // secrets that are mounted
+		port           int32
+	}{
+		{values: ""},
+		{values: full, url: "rediss://redis:6390/0", password: "redis-password", cert: "redis-tls", port: 6390},
+		{values: "{redis: {urls: ['redis://r:6379'], passwordSecret: p}, env: [{name: A, value: b}]}", url: "redis://r:6379", password: "p", port: 6379},
+		{values: "{redis: {urlSecret: s}, env: [{name: A, value: b}]}", env: "s", port: 6379},
+	} {
+		text, err := render(c.values)
+		if err != nil {
+			t.Fatal(err)
+		}
+		o := decode(t, text)
+		for role, has := range map[string]bool{"edge": true, "control": true, "ingest": false} {
+			want := c
+			if !has {
+				want.url, want.env, want.password, want.cert, want.port = "", "", "", "", 0
+			}
+			pod := o.deployments["sluice-"+role].Spec.Template.Spec
+			settings, secret := o.configMaps["sluice"].Data[role+".yaml"], ""
+			for _, e := range pod.Containers[0].Env {
+				if e.Name == env {
+					secret = e.ValueFrom.SecretKeyRef.Name + "/" + e.ValueFrom.SecretKeyRef.Key
+				}
+			}
+			if want.env != "" {
+				want.env += "/url"
+			}
+			if has := strings.Contains(settings, "urls:\n    - "+want.url+"\n"); want.url != "" && !has || want.url == "" && strings.Contains(settings, "redis://") || secret != want.env {
+				t.Errorf("%s of %q: address from %q in\n%s", role, c.values, secret, settings)
+			}
+			mounted := map[string]string{}
+			for _, v := range pod.Volumes {
+				if v.Secret != nil {
+					mounted[v.Name] = v.Secret.SecretName
+				}
+			}
+			if mounted["redis"] != want.password || mounted["redis-tls"] != want.cert {
+				t.Errorf("%s of %q: secrets %v", role, c.values, mounted)
+			}
+			if inFile := strings.Contains(settings, "passwordFile: /run/secrets/redis/password"); inFile != (want.password != "") {
+				t.Errorf("%s of %q: password file %v", role, c.values, inFile)
+			}
+			reached := false
+			for _, rule := range o.policies["sluice-"+role].Spec.Egress {
+				for _, p := range rule.Ports {
+					reached = reached || p.Port.IntVal == want.port && want.port != 0
+				}
+			}
+			if reached != (want.port != 0) {
+				t.Errorf("%s of %q: may reach Redis: %v", role, c.values, reached)
+			}
 		}
 	}
 }

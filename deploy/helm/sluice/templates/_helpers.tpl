@@ -19,6 +19,11 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{ .Values.apisConfigMap | default (printf "%s-apis" (include "sluice.name" .)) }}
 {{- end -}}
 
+{{/* Whether a role counts plans in Redis, or looks into it: "yes" or nothing. Arguments: root, role. */}}
+{{- define "sluice.redis" -}}
+{{- if and (ne .role "ingest") (or .root.Values.redis.urls .root.Values.redis.urlSecret) }}yes{{ end -}}
+{{- end -}}
+
 {{/* Settings that follow from other values; settings of the user win over them. Arguments: root, role. */}}
 {{- define "sluice.settings" -}}
 {{- $v := .root.Values -}}
@@ -28,6 +33,14 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{- $broker := dict "urls" $v.broker.urls -}}
 {{- if $v.broker.credentialsSecret }}{{ $_ := set $broker "credentials" "/run/secrets/broker/key" }}{{ end -}}
 {{- $_ := set $s "broker" $broker -}}
+{{- if include "sluice.redis" . -}}
+{{- $redis := dict -}}
+{{- if $v.redis.urls }}{{ $_ := set $redis "urls" $v.redis.urls }}{{ end -}}
+{{- if $v.redis.user }}{{ $_ := set $redis "user" $v.redis.user }}{{ end -}}
+{{- if $v.redis.passwordSecret }}{{ $_ := set $redis "passwordFile" "/run/secrets/redis/password" }}{{ end -}}
+{{- if $v.redis.tlsSecret }}{{ $_ := set $redis "tls" (dict "ca" "/run/secrets/redis-tls/ca.crt" "cert" "/run/secrets/redis-tls/tls.crt" "key" "/run/secrets/redis-tls/tls.key") }}{{ end -}}
+{{- $_ := set $s "quota" (dict "redis" $redis) -}}
+{{- end -}}
 {{- if eq .role "edge" -}}
 {{- $edge := dict "drain" (dict "delay" (printf "%ds" (int $v.edge.drain.delaySeconds))) -}}
 {{- if $v.edge.trustedProxies }}{{ $_ := set $edge "trustedProxies" $v.edge.trustedProxies }}{{ end -}}
@@ -115,7 +128,11 @@ spec:
           image: "{{ $v.image.repository }}:{{ $v.image.tag | default .root.Chart.AppVersion }}"
           imagePullPolicy: {{ $v.image.pullPolicy }}
           args: [serve, --config, /etc/sluice/{{ .role }}.yaml]
-          {{- with $v.env }}
+          {{- $env := $v.env }}
+          {{- if and (include "sluice.redis" .) $v.redis.urlSecret }}
+          {{- $env = append $env (dict "name" "SLUICE_QUOTA_REDIS_URLS" "valueFrom" (dict "secretKeyRef" (dict "name" $v.redis.urlSecret "key" "url"))) }}
+          {{- end }}
+          {{- with $env }}
           env:
             {{- toYaml . | nindent 12 }}
           {{- end }}
@@ -157,6 +174,12 @@ spec:
             {{- if $v.broker.credentialsSecret }}
             - {name: broker, mountPath: /run/secrets/broker, readOnly: true}
             {{- end }}
+            {{- if and (include "sluice.redis" .) $v.redis.passwordSecret }}
+            - {name: redis, mountPath: /run/secrets/redis, readOnly: true}
+            {{- end }}
+            {{- if and (include "sluice.redis" .) $v.redis.tlsSecret }}
+            - {name: redis-tls, mountPath: /run/secrets/redis-tls, readOnly: true}
+            {{- end }}
             {{- if and (eq .role "edge") $v.edge.tlsSecret }}
             - {name: tls, mountPath: /run/secrets/tls, readOnly: true}
             {{- end }}
@@ -172,6 +195,16 @@ spec:
             secretName: {{ $v.broker.credentialsSecret }}
             defaultMode: 0440
             items: [{key: {{ .role }}, path: key}]
+        {{- end }}
+        {{- if and (include "sluice.redis" .) $v.redis.passwordSecret }}
+        - name: redis
+          secret:
+            secretName: {{ $v.redis.passwordSecret }}
+            defaultMode: 0440
+            items: [{key: password, path: password}]
+        {{- end }}
+        {{- if and (include "sluice.redis" .) $v.redis.tlsSecret }}
+        - {name: redis-tls, secret: {secretName: {{ $v.redis.tlsSecret }}, defaultMode: 0440}}
         {{- end }}
         {{- if and (eq .role "edge") $v.edge.tlsSecret }}
         - {name: tls, secret: {secretName: {{ $v.edge.tlsSecret }}, defaultMode: 0440}}
