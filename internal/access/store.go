@@ -173,7 +173,7 @@ func Spec(bucket string) broker.BucketSpec {
 	case RevokeBucket:
 		return broker.BucketSpec{Name: bucket, History: 1, MaxAge: revokedFor}
 	case TicketBucket:
-		return broker.BucketSpec{Name: bucket, History: 1, MaxAge: time.Hour, MaxBytes: 64 << 20, Memory: true}
+		return broker.BucketSpec{Name: bucket, History: 1, MaxAge: time.Hour, MaxBytes: 64 << 20}
 	}
 	return broker.BucketSpec{Name: bucket, History: 5}
 }

@@ -88,20 +88,19 @@ func TestBucketSpec(t *testing.T) {
 	n := openNode(t, Config{MaxStore: 100 << 20})
 	for _, c := range []struct {
 		spec                    BucketSpec
-		storage                 string
 		history, maxAge, maxLen float64
 	}{
-		{BucketSpec{Name: "a", History: 5, MaxAge: time.Hour, MaxBytes: 64 << 20, Memory: true}, "memory", 5, 36e11, 64 << 20},
-		{BucketSpec{Name: "a", History: 5, MaxAge: 2 * time.Hour, MaxBytes: 64 << 20, Memory: true}, "memory", 5, 72e11, 64 << 20},
-		{BucketSpec{Name: "b"}, "file", 1, 0, 64 << 20}, // 256 MiB do not fit into 100
-		{BucketSpec{Name: "c", MaxBytes: 33 << 20}, "file", 1, 0, 33 << 20},
+		{BucketSpec{Name: "a", History: 5, MaxAge: time.Hour, MaxBytes: 64 << 20}, 5, 36e11, 64 << 20},
+		{BucketSpec{Name: "a", History: 5, MaxAge: 2 * time.Hour, MaxBytes: 64 << 20}, 5, 72e11, 64 << 20},
+		{BucketSpec{Name: "b"}, 1, 0, 64 << 20}, // 256 MiB do not fit into 100
+		{BucketSpec{Name: "c", MaxBytes: 33 << 20}, 1, 0, 33 << 20},
 	} {
 		if _, err := n.Admin().EnsureBucket(t.Context(), c.spec); err != nil {
 			t.Fatalf("%+v: %v", c.spec, err)
 		}
 		got := rawConfig(t, n, "KV_"+c.spec.Name)
 		age, _ := got["max_age"].(float64)
-		if got["storage"] != c.storage || got["max_msgs_per_subject"] != c.history || age != c.maxAge || got["max_bytes"] != c.maxLen {
+		if got["storage"] != "file" || got["max_msgs_per_subject"] != c.history || age != c.maxAge || got["max_bytes"] != c.maxLen {
 			t.Errorf("%+v: made as %v", c.spec, got)
 		}
 	}

@@ -390,7 +390,6 @@ type BucketSpec struct {
 	History  uint8         // values kept of each key; 0 = 1
 	MaxAge   time.Duration // after which an entry is gone, and no watch is told; 0 = never
 	MaxBytes int64         // 0 = 256 MiB; smaller if the store has no room to reserve for it
-	Memory   bool          // a restart of the broker forgets all
 }
 
 // Link is the state of the connection to the broker.

@@ -77,18 +77,17 @@ func (a *admin) createBucket(ctx context.Context, spec BucketSpec) error {
 		MaxMsgSize:        bucketMaxItem,
 		MaxAge:            spec.MaxAge,
 		MaxConsumers:      -1,
-		Storage:           jetstream.FileStorage,
-		Replicas:          1,
-		Duplicates:        dupWindow,
-		AllowRollup:       true,
-		AllowDirect:       true,
-		DenyDelete:        true,
+		// Not in memory, however short it lives: when two of three servers are killed, a group in memory has no majority ever
+		// after, and its servers stay unhealthy.
+		Storage:     jetstream.FileStorage,
+		Replicas:    1,
+		Duplicates:  dupWindow,
+		AllowRollup: true,
+		AllowDirect: true,
+		DenyDelete:  true,
 
 		AllowAtomicPublish: true, // see Bucket.Batch
 		FirstSeq:           uint64(a.cfg.Now().UnixMicro()),
-	}
-	if spec.Memory {
-		c.Storage = jetstream.MemoryStorage
 	}
 	// What the nodes agree on is kept by as many servers as can: the setting is about events.
 	if !a.cfg.embedded() {

@@ -189,7 +189,7 @@ func (g gathered) Last(ctx context.Context, key string) (broker.Entry, error) {
 
 func bucketOf(t *testing.T, b interface{ Admin() broker.Admin }) broker.Bucket {
 	t.Helper()
-	bucket, err := b.Admin().EnsureBucket(t.Context(), broker.BucketSpec{Name: access.TicketBucket, MaxAge: time.Hour, Memory: true, MaxBytes: 16 << 20})
+	bucket, err := b.Admin().EnsureBucket(t.Context(), broker.BucketSpec{Name: access.TicketBucket, MaxAge: time.Hour, MaxBytes: 16 << 20})
 	if err != nil {
 		t.Fatal(err)
 	}

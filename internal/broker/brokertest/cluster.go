@@ -330,25 +330,54 @@ func (s *Servers) Leader(api string) int {
 // WaitCurrent waits until every replica of the API's stream is there and has all of it.
 func (s *Servers) WaitCurrent(api string) {
 	s.t.Helper()
-	s.retry("the replicas of "+api+" are not current", func(ctx context.Context) error {
-		info, err := s.info(ctx, api)
+	s.retry("the replicas of "+api+" are not current", func(ctx context.Context) error { return s.current(ctx, "EV_"+api) })
+}
+
+// WaitAllCurrent does so for every stream there is, those of buckets too.
+func (s *Servers) WaitAllCurrent() {
+	s.t.Helper()
+	s.retry("not all replicas are current", func(ctx context.Context) error {
+		answer, err := s.ask(ctx, "$JS.API.STREAM.NAMES", "")
 		if err != nil {
 			return err
 		}
-		for _, r := range info.Cluster.Replicas {
-			if !r.Current || r.Offline {
-				return fmt.Errorf("%s: current %t, offline %t", r.Name, r.Current, r.Offline)
-			}
+		var names struct {
+			Streams []string `json:"streams"`
 		}
-		if len(info.Cluster.Replicas) != len(s.all)-1 {
-			return fmt.Errorf("%d followers", len(info.Cluster.Replicas))
+		if err := json.Unmarshal(answer, &names); err != nil || len(names.Streams) == 0 {
+			return fmt.Errorf("no streams: %w", err)
+		}
+		for _, name := range names.Streams {
+			if err := s.current(ctx, name); err != nil {
+				return err
+			}
 		}
 		return nil
 	})
 }
 
-func (s *Servers) info(ctx context.Context, api string) (info streamInfo, err error) {
-	answer, err := s.ask(ctx, "$JS.API.STREAM.INFO.EV_"+api, "")
+func (s *Servers) current(ctx context.Context, stream string) error {
+	info, err := s.infoOf(ctx, stream)
+	if err != nil {
+		return err
+	}
+	for _, r := range info.Cluster.Replicas {
+		if !r.Current || r.Offline {
+			return fmt.Errorf("%s at %s: current %t, offline %t", stream, r.Name, r.Current, r.Offline)
+		}
+	}
+	if len(info.Cluster.Replicas) != len(s.all)-1 {
+		return fmt.Errorf("%s: %d followers", stream, len(info.Cluster.Replicas))
+	}
+	return nil
+}
+
+func (s *Servers) info(ctx context.Context, api string) (streamInfo, error) {
+	return s.infoOf(ctx, "EV_"+api)
+}
+
+func (s *Servers) infoOf(ctx context.Context, stream string) (info streamInfo, err error) {
+	answer, err := s.ask(ctx, "$JS.API.STREAM.INFO."+stream, "")
 	if err == nil {
 		err = json.Unmarshal(answer, &info)
 	}

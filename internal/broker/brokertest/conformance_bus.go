@@ -140,7 +140,7 @@ func testBucket(r *rig) {
 
 // testBucketAge keeps entries no longer than asked for, and tells no watch when they go.
 func testBucketAge(r *rig) {
-	b, err := r.b.Admin().EnsureBucket(r.ctx, broker.BucketSpec{Name: "short", MaxAge: time.Second, MaxBytes: 1 << 20, Memory: true})
+	b, err := r.b.Admin().EnsureBucket(r.ctx, broker.BucketSpec{Name: "short", MaxAge: time.Second, MaxBytes: 1 << 20})
 	r.check(err)
 	empty, err := b.Newest(r.ctx)
 	r.check(err)
