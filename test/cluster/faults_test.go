@@ -69,6 +69,7 @@ func TestServersDie(t *testing.T) {
 	s.WaitCurrent(api)
 
 	c.fault("two of three servers gone")
+	s.LeadElsewhere("KV_ticket", 1) // who led dies
 	s.Kill(0)
 	s.Kill(2)
 	core.WaitFeed("/ticks", "that the upstream is held back", func(f gateway.FeedStatus, there bool) bool { return there && f.State == "backpressure" })

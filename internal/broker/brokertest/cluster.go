@@ -393,6 +393,21 @@ func (s *Servers) StepDown(api string) {
 	})
 }
 
+// LeadElsewhere has another server than i lead a stream, by its full name.
+func (s *Servers) LeadElsewhere(stream string, i int) {
+	s.t.Helper()
+	s.retry(stream+" is not led elsewhere", func(ctx context.Context) error {
+		info, err := s.infoOf(ctx, stream)
+		if err != nil || info.Cluster.Leader != "" && info.Cluster.Leader != s.all[i].name {
+			return err
+		}
+		if _, err := s.ask(ctx, "$JS.API.STREAM.LEADER.STEPDOWN."+stream, ""); err != nil {
+			return err
+		}
+		return fmt.Errorf("%s led it, and was asked to step down", info.Cluster.Leader)
+	})
+}
+
 // Ask sends a request of the brokers' own API, once.
 func (s *Servers) Ask(ctx context.Context, subject, body string) ([]byte, error) {
 	return s.ask(ctx, subject, body)
