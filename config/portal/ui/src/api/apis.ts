@@ -49,6 +49,22 @@ export function useDefinition(id: string, how: Definition) {
   });
 }
 
+/** useDocument is the AsyncAPI document as data. */
+export function useDocument(id: string, version: Definition['version']) {
+  return useQuery({
+    queryKey: [...keys.api(id), 'asyncapi', version],
+    queryFn: () => must<unknown>(client.GET('/api/v1/apis/{id}/asyncapi', { params: { path: { id }, query: { version, format: 'json' } } }) as never),
+  });
+}
+
+/** usePublicDocument is what a developer may know of it. */
+export function usePublicDocument(id: string, version: Definition['version']) {
+  return useQuery({
+    queryKey: ['dev', id, 'asyncapi', version],
+    queryFn: () => must<unknown>(client.GET('/api/v1/dev/apis/{id}/asyncapi', { params: { path: { id }, query: { version, format: 'json' } } }) as never),
+  });
+}
+
 /** useChange wraps a change of one API: whatever comes of it, all that is known of APIs is asked for again. */
 function useChange<In, Out>(change: (input: In) => Promise<Out>) {
   const queries = useQueryClient();

@@ -3,12 +3,14 @@ import { useQuery } from '@tanstack/react-query';
 import { Link, useNavigate, useParams } from '@tanstack/react-router';
 import { lazy, Suspense, useState } from 'react';
 
+import { usePublicDocument } from '../api/apis';
 import { client, must, type PublicAPI } from '../api/client';
 import { StateBadge } from '../ui/badges';
 import { Copy } from '../ui/Copy';
 import { Loading, Shown } from '../ui/states';
 import { Subscribe } from './Subscribe';
 
+const Document = lazy(() => import('../asyncapi/Document').then((m) => ({ default: m.Document })));
 const TryIt = lazy(() => import('./TryIt').then((m) => ({ default: m.TryIt })));
 
 /** DevApi is one published API as its readers see it. */
@@ -40,6 +42,7 @@ export function DevApi() {
               <Tabs.Tab value="subscribe">Subscribe</Tabs.Tab>
               <Tabs.Tab value="try">Try it</Tabs.Tab>
               <Tabs.Tab value="code">Code</Tabs.Tab>
+              <Tabs.Tab value="asyncapi">AsyncAPI</Tabs.Tab>
             </Tabs.List>
             <Tabs.Panel value="topics" pt="md">
               <TopicTable api={api} />
@@ -54,6 +57,9 @@ export function DevApi() {
             </Tabs.Panel>
             <Tabs.Panel value="code" pt="md">
               <Code api={api} />
+            </Tabs.Panel>
+            <Tabs.Panel value="asyncapi" pt="md">
+              <Definition id={api.id} />
             </Tabs.Panel>
           </Tabs>
         </Stack>
@@ -85,11 +91,31 @@ function TopicTable({ api }: { api: PublicAPI }) {
           </Table.Tbody>
         </Table>
       </Table.ScrollContainer>
-      <Text size="sm">
-        <Anchor href={`/api/v1/dev/apis/${encodeURIComponent(api.id)}/asyncapi`} download={`${api.id}-asyncapi.yaml`}>
-          AsyncAPI document
-        </Anchor>
-      </Text>
+    </Stack>
+  );
+}
+
+/** Definition is the public AsyncAPI document, to read and to take along. */
+function Definition({ id }: { id: string }) {
+  const [version, setVersion] = useState<'3.1.0' | '2.6.0'>('3.1.0');
+  const doc = usePublicDocument(id, version);
+  return (
+    <Stack>
+      <Group>
+        <Select aria-label="Version of AsyncAPI" w={110} data={['3.1.0', '2.6.0']} value={version} allowDeselect={false} onChange={(v) => setVersion(v as typeof version)} />
+        {(['yaml', 'json'] as const).map((format) => (
+          <Anchor key={format} size="sm" href={`/api/v1/dev/apis/${encodeURIComponent(id)}/asyncapi?version=${version}&format=${format}`} download={`${id}-asyncapi.${format}`}>
+            Download {format.toUpperCase()}
+          </Anchor>
+        ))}
+      </Group>
+      <Shown of={doc} what="the document">
+        {(d) => (
+          <Suspense fallback={<Loading what="the document" />}>
+            <Document doc={d} />
+          </Suspense>
+        )}
+      </Shown>
     </Stack>
   );
 }
