@@ -64,3 +64,16 @@ export async function call(method, where, body) {
   assert(answer.ok || answer.status === 409, `${method} ${where}: ${answer.status} ${await answer.clone().text()}`);
   return answer;
 }
+
+/** told in other words on the page: what is the same for every stream, and what says how a credential is sent. */
+const inOtherWords = /\/\$ref$|\/bindings\/http\/(method|bindingVersion)$|\/x-auth-type$|\/servers\/[^/]+\/(host|pathname|x-sluice-scheme)$|\/securitySchemes\/[^/]+\/(in|scheme|bearerFormat|type)$/;
+
+/** shows waits until the page shows an AsyncAPI document, and wants every text and number of it there. */
+export async function shows(page, doc) {
+  await page.getByRole('region', { name: 'Channels' }).waitFor();
+  const text = await page.locator('main').textContent();
+  const leaves = (v, at) => (typeof v === 'object' && v !== null ? Object.entries(v).flatMap(([k, x]) => leaves(x, `${at}/${k}`)) : [[at, v]]);
+  const all = leaves(doc, '').filter(([at, v]) => ['string', 'number'].includes(typeof v) && !inOtherWords.test(at));
+  assert(all.length > 5, JSON.stringify(doc));
+  assert.deepEqual(all.filter(([, v]) => !text.includes(String(v))), [], 'what of the document the page does not show');
+}

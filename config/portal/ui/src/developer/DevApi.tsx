@@ -1,4 +1,4 @@
-import { Anchor, Badge, Breadcrumbs, Group, Select, Stack, Table, Tabs, Text, Title } from '@mantine/core';
+import { Anchor, Badge, Breadcrumbs, Group, Select, Stack, Table, Tabs, Text, TextInput, Title } from '@mantine/core';
 import { useQuery } from '@tanstack/react-query';
 import { Link, useNavigate, useParams } from '@tanstack/react-router';
 import { lazy, Suspense, useState } from 'react';
@@ -8,6 +8,7 @@ import { client, must, type PublicAPI } from '../api/client';
 import { StateBadge } from '../ui/badges';
 import { Copy } from '../ui/Copy';
 import { Loading, Shown } from '../ui/states';
+import { held } from './held';
 import { Subscribe } from './Subscribe';
 
 const Document = lazy(() => import('../asyncapi/Document').then((m) => ({ default: m.Document })));
@@ -121,14 +122,28 @@ function Definition({ id }: { id: string }) {
 }
 
 function Code({ api }: { api: PublicAPI }) {
+  const [key, setKey] = useState(held());
   const [topic, setTopic] = useState(api.topics[0]?.name ?? '/');
   const found = useQuery({
     queryKey: ['dev', api.id, 'snippets', topic],
     queryFn: () => must(client.GET('/api/v1/dev/apis/{id}/snippets', { params: { path: { id: api.id }, query: { topic } } })),
   });
+  const secured = api.topics.find((t) => t.name === topic)?.security !== 'none';
   return (
-    <Stack maw={820}>
-      <Select label="Topic" data={api.topics.map((x) => x.name)} value={topic} allowDeselect={false} onChange={(v) => setTopic(v!)} maw={320} />
+    <Stack maw={820} className="doc">
+      <Group align="flex-end">
+        <Select label="Topic" data={api.topics.map((x) => x.name)} value={topic} allowDeselect={false} onChange={(v) => setTopic(v!)} />
+        {secured && <TextInput label="API key" placeholder="slk_…" value={key} onChange={(e) => setKey(e.currentTarget.value)} autoComplete="off" />}
+      </Group>
+      {secured && (
+        <div>
+          <Text size="sm">The programs take the key from the environment, so that it is in no source and in no history:</Text>
+          <Group align="center" mt={4}>
+            <pre className="mono secret">export SLUICE_KEY={key || 'slk_…'}</pre>
+            {key && <Copy text={`export SLUICE_KEY=${key}`} label="Copy" />}
+          </Group>
+        </div>
+      )}
       <Shown of={found} what="programs">
         {(l) => (
           <Tabs defaultValue={l.items[0]?.title} variant="outline" key={topic}>
@@ -142,7 +157,9 @@ function Code({ api }: { api: PublicAPI }) {
             {l.items.map((s) => (
               <Tabs.Panel key={s.title} value={s.title} pt="xs">
                 <Copy text={s.code} label="Copy" />
-                <pre className="mono">{s.code}</pre>
+                <pre className="mono" tabIndex={0}>
+                  {s.code}
+                </pre>
               </Tabs.Panel>
             ))}
           </Tabs>
