@@ -90,7 +90,10 @@ describe('read', () => {
     expect(c!.operations[0]!.security).toMatchObject([{ name: 'jwt', scopes: ['quotes.read'] }]);
   });
 
-  it('shows a message once, and all of it', () => expect(leaves(three as never).filter(([at, s]) => !inOtherWords.test(at) && !at.startsWith('/servers') && !told(three).includes(s))).toEqual([]));
+  it('shows all of it', () => {
+    const page = told(three);
+    expect(leaves(three as never).filter(([at, s]) => !inOtherWords.test(at) && !at.startsWith('/servers') && !page.includes(s))).toEqual([]);
+  });
 
   it('follows no reference for ever', () => {
     const doc = { a: { $ref: '#/b' }, b: { $ref: '#/a' } };

@@ -189,6 +189,9 @@ function Params({ of }: { of: Param[] }) {
   );
 }
 
+/** plain is what the bindings of every stream say; in 2.x they have a type too. */
+const plain = JSON.stringify({ http: { method: 'GET' } });
+
 function OperationPart({ operation: o, channel }: { operation: Operation; channel: Channel }) {
   return (
     <Stack gap={4} mt="xs">
@@ -196,7 +199,7 @@ function OperationPart({ operation: o, channel }: { operation: Operation; channe
         <Badge variant="light" color={o.action === 'send' ? 'teal' : 'orange'}>
           {o.action}
         </Badge>
-        <Text size="sm">{o.action === 'send' ? 'the API sends, clients read' : 'the API reads what clients send'}</Text>
+        <Text size="sm">{o.action === 'send' ? 'the API sends, clients read by GET' : 'the API reads what clients send'}</Text>
         {o.id && (
           <Text size="sm" c="dimmed" className="mono wrap">
             {o.id}
@@ -224,7 +227,7 @@ function OperationPart({ operation: o, channel }: { operation: Operation; channe
       {o.messages.map((m, i) => (
         <MessagePart key={`${m.name} ${i}`} message={m} />
       ))}
-      {o.bindings !== undefined && <More of={[['bindings', o.bindings]]} />}
+      {o.bindings !== undefined && JSON.stringify(o.bindings) !== plain && <More of={[['bindings', o.bindings]]} />}
       <More of={o.more} />
     </Stack>
   );
@@ -326,11 +329,11 @@ function SchemeCard({ scheme: s }: { scheme: Scheme }) {
 /** More shows what no other part of the page shows, so that nothing of the document is lost. */
 function More({ of }: { of: [string, Json][] }) {
   return of.map(([k, v]) => {
-    const short = typeof v !== 'object' || v === null;
+    const line = typeof v === 'string' ? v : JSON.stringify(v);
     return (
       <Text size="xs" c="dimmed" component="div" key={k} className="wrap">
         <span className="mono">{k}</span>
-        {short ? `: ${String(v)}` : <Code value={v} />}
+        {line.length <= 120 ? `: ${line}` : <Code value={v} />}
       </Text>
     );
   });

@@ -164,7 +164,7 @@ class Reader {
   #operation(id: string, action: Operation['action'], o: Obj, messages: Message[]): Operation {
     const bindings = obj(lookUp(this.doc, o['bindings']));
     const http = obj(lookUp(this.doc, bindings['http']));
-    const others = { ...bindings, http: Object.fromEntries(rest(http, 'query', 'bindingVersion')) } as Obj;
+    const others = { ...bindings, http: Object.fromEntries(rest(http, 'query', 'bindingVersion', http['type'] === 'request' ? 'type' : '')) } as Obj;
     return {
       id,
       action,
