@@ -1,7 +1,7 @@
-import { Anchor, Badge, Breadcrumbs, Group, Select, Stack, Table, Tabs, Text, TextInput, Title } from '@mantine/core';
+import { Anchor, Badge, Breadcrumbs, Group, Select, Stack, Table, Tabs, Text, TextInput, Title, VisuallyHidden } from '@mantine/core';
 import { useQuery } from '@tanstack/react-query';
 import { Link, useNavigate, useParams } from '@tanstack/react-router';
-import { lazy, Suspense, useState } from 'react';
+import { lazy, type ReactNode, Suspense, useState } from 'react';
 
 import { usePublicDocument } from '../api/apis';
 import { client, must, type PublicAPI } from '../api/client';
@@ -39,7 +39,7 @@ export function DevApi() {
           {api.description && <Text maw={760}>{api.description}</Text>}
           <Tabs value={tab} onChange={(t) => t && void go({ to: '/dev/$id/$tab', params: { id, tab: t } })} keepMounted={false}>
             <Tabs.List>
-              <Tabs.Tab value="topics">Topics</Tabs.Tab>
+              <Tabs.Tab value="topics">Overview</Tabs.Tab>
               <Tabs.Tab value="subscribe">Subscribe</Tabs.Tab>
               <Tabs.Tab value="try">Try it</Tabs.Tab>
               <Tabs.Tab value="code">Code</Tabs.Tab>
@@ -69,30 +69,71 @@ export function DevApi() {
   );
 }
 
+/** TopicTable is the overview: where the API answers, what it takes, its topics. */
 function TopicTable({ api }: { api: PublicAPI }) {
+  const schemes = api.schemes ?? [];
+  const base = api.urls?.[0] ?? '';
+  const how = [schemes.includes('jwt') && `a token in ${api.header ?? 'Authorization'}`, schemes.includes('apiKey') && `an API key in ${api.apiKeyHeader ?? 'ApiKey'}`, schemes.includes('ticket') && 'a ticket', schemes.includes('cookie') && 'a cookie'].filter(Boolean);
   return (
-    <Stack>
-      <Table.ScrollContainer minWidth={420}>
+    <Stack maw={920}>
+      <Table variant="vertical" layout="fixed">
+        <Table.Tbody>
+          <Fact label="Answers at">
+            {api.urls?.length ? (
+              <Group gap="xs">
+                {api.urls.map((u) => (
+                  <Copy key={u} text={u} />
+                ))}
+              </Group>
+            ) : (
+              <span className="mono">{api.basePath}</span>
+            )}
+          </Fact>
+          <Fact label="Takes">{how.join(', or ') || 'no credential'}</Fact>
+          <Fact label="Plans">{api.plans?.join(', ') || 'none: nobody can subscribe'}</Fact>
+          {!!api.tags?.length && <Fact label="Tags">{api.tags.join(', ')}</Fact>}
+        </Table.Tbody>
+      </Table>
+      <Title order={2} size="h4">
+        Topics
+      </Title>
+      <Table.ScrollContainer minWidth={520}>
         <Table>
           <Table.Thead>
             <Table.Tr>
               <Table.Th>Topic</Table.Th>
               <Table.Th>Credential</Table.Th>
               <Table.Th>Description</Table.Th>
+              <Table.Th>
+                <VisuallyHidden>Address</VisuallyHidden>
+              </Table.Th>
             </Table.Tr>
           </Table.Thead>
           <Table.Tbody>
             {api.topics.map((t) => (
               <Table.Tr key={t.name}>
                 <Table.Td className="mono">{t.name}</Table.Td>
-                <Table.Td>{t.security === 'none' ? <Badge variant="light">open</Badge> : 'required'}</Table.Td>
+                <Table.Td>
+                  {t.security === 'none' ? <Badge variant="light">open</Badge> : 'required'}
+                  {!!t.scopes?.length && <Text size="sm">with scope {t.scopes.join(' or ')}</Text>}
+                </Table.Td>
                 <Table.Td>{t.description}</Table.Td>
+                <Table.Td>{base && <Copy text={base + (t.name === '/' ? '' : t.name)} label="Copy address" />}</Table.Td>
               </Table.Tr>
             ))}
           </Table.Tbody>
         </Table>
       </Table.ScrollContainer>
     </Stack>
+  );
+}
+
+function Fact({ label, children }: { label: string; children: ReactNode }) {
+  return (
+    <Table.Tr>
+      <Table.Th w={120}>{label}</Table.Th>
+      <Table.Td className="wrap">{children}</Table.Td>
+    </Table.Tr>
   );
 }
 

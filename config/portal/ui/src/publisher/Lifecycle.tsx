@@ -84,7 +84,9 @@ export function Lifecycle({ id }: TabProps) {
                     >
                       {words[a].label}
                     </Button>
-                    <Text size="sm">{words[a].does}</Text>
+                    <Text size="sm" flex={{ base: '1 1 100%', xs: '1 1 0' }}>
+                      {words[a].does}
+                    </Text>
                   </Group>
                 ))}
               </>
