@@ -91,7 +91,7 @@ export const useSetTopics = (id: string) =>
 export const useDelete = (id: string) => useChange((etag: string) => must(client.DELETE('/api/v1/apis/{id}', { params: { path: { id }, header: { 'If-Match': etag } } })));
 
 export const useAct = (id: string) =>
-  useChange((body: { action: Action; deprecateOlder?: boolean; comment?: string }) => must(client.POST('/api/v1/apis/{id}/lifecycle', { params: { path: { id } }, body: body as Schemas['StateChange'] })));
+  useChange((body: { action: Action; deprecateOlder?: boolean; requireResubscription?: boolean; comment?: string }) => must(client.POST('/api/v1/apis/{id}/lifecycle', { params: { path: { id } }, body: body as Schemas['StateChange'] })));
 
 export const useCutRevision = (id: string) => useChange((description: string) => must(client.POST('/api/v1/apis/{id}/revisions', { params: { path: { id } }, body: { description } })));
 
