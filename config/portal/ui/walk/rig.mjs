@@ -49,6 +49,7 @@ let shots = 0;
 
 /** look takes a screenshot and, if there is time, wants no serious finding of axe and nothing wider than the screen. */
 export async function look(page, name) {
+  await page.locator('[role="status"][aria-live="polite"]').first().waitFor({ state: 'hidden' }); // what is still loading
   await page.screenshot({ path: `${out}/${String(++shots).padStart(2, '0')}-${name}.png`, fullPage: true });
   if (short) return;
   const found = await new AxeBuilder({ page }).analyze();

@@ -148,7 +148,7 @@ export function TryIt({ api }: { api: PublicAPI }) {
         )}
       </Group>
       <div className="events" tabIndex={0} role="log" aria-label="Events" aria-live="off">
-        {visible.length === 0 && <div className="note">{rows.length ? 'Nothing fits the filter.' : busy ? 'Nothing yet. A quiet feed shows a heartbeat every 15 seconds.' : 'Start the stream to see what is on the wire: events, heartbeats, gaps.'}</div>}
+        {visible.length === 0 && <div className="note nothing">{rows.length ? 'Nothing fits the filter.' : busy ? 'Nothing yet. A quiet feed shows a heartbeat every 15 seconds.' : 'Start the stream to see what is on the wire: events, heartbeats, gaps.'}</div>}
         {visible.map((r) => (
           <Shown key={r.key} row={r} />
         ))}
