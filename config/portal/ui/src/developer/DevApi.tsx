@@ -1,4 +1,4 @@
-import { Anchor, Badge, Breadcrumbs, Group, Select, Stack, Table, Tabs, Text, TextInput, Title, VisuallyHidden } from '@mantine/core';
+import { Anchor, Badge, Breadcrumbs, Group, Select, Stack, Table, Tabs, Text, TextInput, Title } from '@mantine/core';
 import { useQuery } from '@tanstack/react-query';
 import { Link, useNavigate, useParams } from '@tanstack/react-router';
 import { lazy, type ReactNode, Suspense, useState } from 'react';
@@ -104,9 +104,7 @@ function TopicTable({ api }: { api: PublicAPI }) {
               <Table.Th>Topic</Table.Th>
               <Table.Th>Credential</Table.Th>
               <Table.Th>Description</Table.Th>
-              <Table.Th>
-                <VisuallyHidden>Address</VisuallyHidden>
-              </Table.Th>
+              <Table.Th>Address</Table.Th>
             </Table.Tr>
           </Table.Thead>
           <Table.Tbody>
@@ -118,7 +116,7 @@ function TopicTable({ api }: { api: PublicAPI }) {
                   {!!t.scopes?.length && <Text size="sm">with scope {t.scopes.join(' or ')}</Text>}
                 </Table.Td>
                 <Table.Td>{t.description}</Table.Td>
-                <Table.Td>{base && <Copy text={base + (t.name === '/' ? '' : t.name)} label="Copy address" />}</Table.Td>
+                <Table.Td>{base && <Copy text={base + (t.name === '/' ? '' : t.name)} label="Copy" />}</Table.Td>
               </Table.Tr>
             ))}
           </Table.Tbody>
