@@ -17,8 +17,8 @@ ui: $(PAGES) ## the portal's pages, for the next build; needs Node 20
 $(PAGES): config/admin/openapi.yaml $(shell find config/portal/ui -path '*/node_modules' -prune -o -type f -print)
 	cd config/portal/ui && npm ci --ignore-scripts --no-audit --no-fund && npm run --silent build
 
-test: ## what a newcomer runs: needs only Go
-	@SHORT=1 .ci/run fast tests
+test: ## what a newcomer runs: needs only Go; with npm and Chromium the portal is walked through too, else that is skipped and said
+	@SHORT=1 .ci/run fast tests portal
 
 check: ## all that CI runs; as root it installs what it needs
 	@.ci/run

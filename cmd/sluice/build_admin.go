@@ -52,14 +52,14 @@ func (p *process) buildAdmin(ctx context.Context, e env) error {
 	if err != nil {
 		return withCode(exitInvalid, err)
 	}
-	pages, err := p.buildPortal(accounts)
+	roster := presence.NewRoster(p.broker.Bus(), p.log)
+	pages, err := p.buildPortal(accounts, shown, roster.Edges)
 	if err != nil {
 		return withCode(exitFailed, err)
 	}
 	if err := p.viewQuota(); err != nil {
 		return err
 	}
-	roster := presence.NewRoster(p.broker.Bus(), p.log)
 	d := admin.Deps{Accounts: accounts, Catalog: shown, Nodes: nodes{roster, p}, Access: p.access, Tickets: p.tickets(),
 		Options: catalogOptions(p.cfg, p.guard), Guard: p.guard, NoImport: !p.cfg.Control.ImportURL,
 		Build: version.Read(), Portal: pages, Logger: p.log, HSTS: p.cfg.Control.HTTPS.HSTS}

@@ -1726,14 +1726,19 @@ type ProblemType struct {
 
 // PublicAPI defines model for PublicAPI.
 type PublicAPI struct {
-	BasePath    string   `json:"basePath"`
-	Context     string   `json:"context"`
-	Default     bool     `json:"default,omitempty"`
-	Description string   `json:"description,omitempty"`
-	DisplayName string   `json:"displayName"`
-	ID          string   `json:"id"`
-	Name        string   `json:"name"`
-	Plans       []string `json:"plans,omitempty"`
+	// APIKeyHeader header that carries an API key
+	APIKeyHeader string `json:"apiKeyHeader,omitempty"`
+	BasePath     string `json:"basePath"`
+	Context      string `json:"context"`
+	Default      bool   `json:"default,omitempty"`
+	Description  string `json:"description,omitempty"`
+	DisplayName  string `json:"displayName"`
+
+	// Header header that carries a bearer token
+	Header string   `json:"header,omitempty"`
+	ID     string   `json:"id"`
+	Name   string   `json:"name"`
+	Plans  []string `json:"plans,omitempty"`
 
 	// Schemes credentials it takes
 	Schemes    []string      `json:"schemes,omitempty"`

@@ -72,13 +72,15 @@ func visible(p auth.Principal, r *catalog.Record) bool {
 	return true
 }
 
-// served is an API as clients meet it: the newest revision that is deployed, else the working copy.
-func (s *Server) served(r *catalog.Record) *catalog.API {
+func (s *Server) served(r *catalog.Record) *catalog.API { return Served(s.catalog, r) }
+
+// Served is an API as clients meet it: the newest revision that is deployed, else the working copy.
+func Served(from *catalog.Manager, r *catalog.Record) *catalog.API {
 	newest := 0
 	for _, n := range r.Deployments {
 		newest = max(newest, n)
 	}
-	rev, err := s.catalog.Revision(r.ID(), newest)
+	rev, err := from.Revision(r.ID(), newest)
 	if newest == 0 || err != nil {
 		return r.API
 	}
@@ -104,6 +106,7 @@ func (s *Server) publicOf(r *catalog.Record) PublicAPI {
 	out := PublicAPI{
 		ID: a.ID(), Name: m.Name, DisplayName: cmp.Or(m.DisplayName, m.Name), Description: m.Description, Version: spec.Version, Context: spec.Context,
 		BasePath: a.BasePath(), Default: spec.Default, State: State(spec.State), Tags: m.Tags, Plans: spec.Plans, Schemes: spec.Auth.Schemes,
+		Header: spec.Auth.Header, APIKeyHeader: spec.Auth.APIKeyHeader,
 		Topics: []PublicTopic{}, Urls: r.URLs(s.options.Public),
 	}
 	for _, t := range spec.Transports {

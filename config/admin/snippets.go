@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"net/url"
 	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/labstack/echo/v4"
@@ -13,7 +14,7 @@ import (
 	"sluice/internal/problem"
 )
 
-// snippetFiles are programs with holes: @URL@, @HEADER@ and what stands between @secured{ and @} only if the topic needs a credential,
+// snippetFiles are programs with holes: @URL@, @HEADER@, @NAMES@ (of events, in single quotes) and what stands between @secured{ and @} only if the topic needs a credential,
 // between @open{ and @} only if not.
 //
 //go:embed snippets
@@ -76,7 +77,7 @@ func (s *Server) ListSnippets(c echo.Context, id ID, params ListSnippetsParams) 
 		if params.Lang != "" && params.Lang != one.lang {
 			continue
 		}
-		code, err := fillSnippet(one.file, out.URL, a.Spec.Auth.APIKeyHeader, topic.Security != catalog.SecurityNone)
+		code, err := fillSnippet(one.file, out.URL, a.Spec.Auth.APIKeyHeader, namesOf(topic), topic.Security != catalog.SecurityNone)
 		if err != nil {
 			return err
 		}
@@ -138,8 +139,19 @@ func addressOf(base string, a *catalog.API, t *catalog.Topic) string {
 	return address
 }
 
+// namesOf lists what the events of a topic may be called: events without a name are messages.
+func namesOf(t *catalog.Topic) string {
+	names := []string{"'message'"}
+	for i := range t.Messages {
+		if name := "'" + quotable(t.Messages[i].Name) + "'"; !slices.Contains(names, name) {
+			names = append(names, name)
+		}
+	}
+	return strings.Join(names, ", ")
+}
+
 // fillSnippet fills the holes of a program.
-func fillSnippet(file, address, header string, secured bool) (string, error) {
+func fillSnippet(file, address, header, names string, secured bool) (string, error) {
 	text, err := snippetFiles.ReadFile("snippets/" + file)
 	if err != nil {
 		return "", err
@@ -160,7 +172,7 @@ func fillSnippet(file, address, header string, secured bool) (string, error) {
 			}
 		}
 	}
-	return strings.NewReplacer("@URL@", quotable(address), "@HEADER@", header).Replace(out.String()), nil
+	return strings.NewReplacer("@URL@", quotable(address), "@HEADER@", header, "@NAMES@", names).Replace(out.String()), nil
 }
 
 // quotable is an address that may stand between quotes of any kind, in every language here: what could end them is escaped.

@@ -159,38 +159,50 @@ func TestPages(t *testing.T) {
 	}
 }
 
-func TestTry(t *testing.T) {
-	a, token := users(t)
-	seen := make(chan *http.Request, 1)
+// edgeLike starts a server that answers as an edge does, and sends what it was asked.
+func edgeLike(t *testing.T, answer http.HandlerFunc) (at *url.URL, seen <-chan *http.Request, end func()) {
+	t.Helper()
+	asked := make(chan *http.Request, 8)
 	edge := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		seen <- r
-		w.Header().Set("Content-Type", "text/event-stream")
-		w.Header().Set("Set-Cookie", "__Host-sluice_stream=x")
-		_, _ = io.WriteString(w, "retry: 1\n")
+		asked <- r
+		answer(w, r)
 	}))
 	t.Cleanup(edge.Close)
 	at, err := url.Parse(edge.URL)
 	if err != nil {
 		t.Fatal(err)
 	}
-	ts := start(t, Deps{Accounts: a, Files: built, Edge: func(https bool) *url.URL {
-		if https {
-			return nil
+	return at, asked, edge.Close
+}
+
+func stream(w http.ResponseWriter, _ *http.Request) {
+	w.Header().Set("Content-Type", "text/event-stream")
+	w.Header().Set("Set-Cookie", "__Host-sluice_stream=x")
+	_, _ = io.WriteString(w, "retry: 1\n")
+}
+
+func TestTry(t *testing.T) {
+	a, token := users(t)
+	at, seen, end := edgeLike(t, stream)
+	ts := start(t, Deps{Accounts: a, Files: built, Target: func(id string) (Target, bool) {
+		to := Target{Base: "/market/1.0.0", Headers: []string{"Authorization", "X-Market-Key", "cookie"}}
+		if id == "market@1.0.0" {
+			to.Edges = []Edge{{URL: at, Own: true}}
 		}
-		return at
+		return to, id != "none@1.0.0"
 	}})
 	cookie := auth.Cookie(token, false)
-	in := []string{"Cookie", cookie.Name + "=" + cookie.Value, "ApiKey", "slk_x", "Last-Event-ID", "1-2", "Authorization", "Bearer y", "X-Secret", "z"}
+	in := []string{"Cookie", cookie.Name + "=" + cookie.Value, "X-Market-Key", "slk_x", "Last-Event-ID", "1-2", "Authorization", "Bearer y", "X-Secret", "z"}
 
-	res, body := get(t, ts, "/portal/try/market/1.0.0/quotes/A%20B?from=live", in...)
+	res, body := get(t, ts, "/portal/try/market@1.0.0/quotes/A%20B?from=live&transport=https", in...)
 	if res.StatusCode != 200 || body != "retry: 1\n" || res.Header.Get("Set-Cookie") != "" {
 		t.Fatalf("%d %q %v", res.StatusCode, body, res.Header)
 	}
 	r := <-seen
-	if r.URL.EscapedPath() != "/market/1.0.0/quotes/A%20B" || r.URL.RawQuery != "from=live" {
-		t.Errorf("asked for %s", r.URL)
+	if r.URL.EscapedPath() != "/market/1.0.0/quotes/A%20B" || r.URL.RawQuery != "from=live&transport=https" || r.Host != at.Host {
+		t.Errorf("asked %s for %s", r.Host, r.URL)
 	}
-	if h := r.Header; h.Get("Cookie") != "" || h.Get("X-Secret") != "" || h.Get("ApiKey") != "slk_x" || h.Get("Last-Event-ID") != "1-2" || h.Get("Authorization") != "Bearer y" {
+	if h := r.Header; h.Get("Cookie") != "" || h.Get("X-Secret") != "" || h.Get("X-Market-Key") != "slk_x" || h.Get("Last-Event-ID") != "1-2" || h.Get("Authorization") != "Bearer y" {
 		t.Errorf("%v", h)
 	}
 	for name, c := range map[string]struct {
@@ -199,18 +211,74 @@ func TestTry(t *testing.T) {
 		want   int
 		tells  string
 	}{
-		"nobody":       {nil, "/portal/try/market/1.0.0/x", 401, `"/problems/unauthenticated"`},
-		"bad cookie":   {[]string{"Cookie", cookie.Name + "=nonsense"}, "/portal/try/market/1.0.0/x", 401, `"/problems/unauthenticated"`},
-		"another site": {append([]string{"Sec-Fetch-Site", "same-site"}, in...), "/portal/try/market/1.0.0/x", 403, `"/problems/cross-origin"`},
-		"no https":     {in, "/portal/try/market/1.0.0/x?transport=https", 404, "knows no edge"},
+		"nobody":         {nil, "/portal/try/market@1.0.0/x", 401, `"/problems/unauthenticated"`},
+		"bad cookie":     {[]string{"Cookie", cookie.Name + "=nonsense"}, "/portal/try/market@1.0.0/x", 401, `"/problems/unauthenticated"`},
+		"another site":   {append([]string{"Sec-Fetch-Site", "same-site"}, in...), "/portal/try/market@1.0.0/x", 403, `"/problems/cross-origin"`},
+		"no edge":        {in, "/portal/try/far@1.0.0/x", 404, "knows no address of an edge"},
+		"no API":         {in, "/portal/try/none@1.0.0/x", 404, "No such API"},
+		"a way up":       {in, "/portal/try/market@1.0.0/a/%2e%2e/x", 404, "No such API"},
+		"another way up": {in, "/portal/try/market@1.0.0/%2E./x", 404, "No such API"},
 	} {
 		res, body := get(t, ts, c.path, c.header...)
 		if res.StatusCode != c.want || !strings.Contains(body, c.tells) {
 			t.Errorf("%s: %d %s", name, res.StatusCode, body)
 		}
 	}
-	edge.Close()
-	if res, body := get(t, ts, "/portal/try/market/1.0.0/x", in...); res.StatusCode != 503 || strings.Contains(body, at.Host) {
+	end()
+	if res, body := get(t, ts, "/portal/try/market@1.0.0/x", in...); res.StatusCode != 503 || strings.Contains(body, at.Host) {
 		t.Errorf("without an edge: %d %s", res.StatusCode, body)
+	}
+}
+
+// Edges of other nodes are asked in their order; what answers as no edge does is passed over, and nothing of it shown.
+func TestTryAtOtherEdges(t *testing.T) {
+	a, token := users(t)
+	cookie := auth.Cookie(token, false)
+	good, seen, _ := edgeLike(t, stream)
+	good.Path = "/in/front"
+	refusing, _, _ := edgeLike(t, func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/problem+json")
+		w.WriteHeader(http.StatusForbidden)
+		_, _ = io.WriteString(w, `{"type":"/problems/not-subscribed"}`)
+	})
+	other, _, _ := edgeLike(t, func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "canary") })
+	away, _, _ := edgeLike(t, func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, good.String(), http.StatusFound) })
+	gone, _, end := edgeLike(t, stream)
+	end()
+	cloud := &url.URL{Scheme: "http", Host: "169.254.169.254"}
+	for name, c := range map[string]struct {
+		edges []*url.URL
+		want  int
+		body  string
+	}{
+		"the first that answers": {[]*url.URL{gone, cloud, other, away, good, refusing}, 200, "retry: 1\n"},
+		"a refusal is an answer": {[]*url.URL{refusing, good}, 403, `{"type":"/problems/not-subscribed"}`},
+		"none":                   {[]*url.URL{gone, cloud, other, away}, 503, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			ts := start(t, Deps{Accounts: a, Files: built, Target: func(string) (Target, bool) {
+				to := Target{Base: "/b"}
+				for _, u := range c.edges {
+					to.Edges = append(to.Edges, Edge{URL: u})
+				}
+				return to, true
+			}})
+			res, body := get(t, ts, "/portal/try/b@1/x%2By", "Cookie", cookie.Name+"="+cookie.Value)
+			if res.StatusCode != c.want || c.body != "" && body != c.body || strings.Contains(body, "canary") || strings.Contains(body, "127.0.0.1") {
+				t.Errorf("%d %s", res.StatusCode, body)
+			}
+			if c.want != http.StatusOK {
+				return
+			}
+			if r := <-seen; r.URL.EscapedPath() != "/in/front/b/x%2By" {
+				t.Errorf("asked for %s", r.URL)
+			}
+		})
+	}
+	for address, want := range map[string]bool{"127.0.0.1:80": true, "10.0.0.1:443": true, "[::1]:80": true, "169.254.169.254:80": false,
+		"[::ffff:169.254.1.1]:80": false, "[fe80::1%25lo]:80": false, "0.0.0.0:80": false, "[::]:80": false, "224.0.0.1:80": false, "no address": false} {
+		if err := announced("tcp", address, nil); (err == nil) != want {
+			t.Errorf("%s: %v", address, err)
+		}
 	}
 }

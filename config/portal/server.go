@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"crypto/rand"
 	"crypto/sha256"
-	"crypto/tls"
 	"embed"
 	"encoding/base64"
 	"encoding/hex"
@@ -13,7 +12,6 @@ import (
 	"log/slog"
 	"mime"
 	"net/http"
-	"net/url"
 	"path"
 	"strings"
 
@@ -32,11 +30,9 @@ var nonceMark = []byte("CSP-NONCE")
 // Deps are what a Server is made from.
 type Deps struct {
 	Accounts *auth.Accounts
-	// Edge returns the address of an edge that answers an API by https, or by http; nil where none is known. Nil = no try-out.
-	Edge func(https bool) *url.URL
-	// EdgeTLS is how that edge is checked; nil = by the system's authorities.
-	EdgeTLS *tls.Config
-	Logger  *slog.Logger
+	// Target tells how the streams of an API are reached, by its id; false = no such API is served. Nil = no try-out.
+	Target func(id string) (Target, bool)
+	Logger *slog.Logger
 	// Files replaces what was built in; nil = that.
 	Files fs.FS
 }
@@ -64,7 +60,7 @@ func New(d Deps) (*Server, error) {
 		}
 		files = sub
 	}
-	s := &Server{accounts: d.Accounts, log: d.Logger, try: newTry(d.Edge, d.EdgeTLS, d.Logger)}
+	s := &Server{accounts: d.Accounts, log: d.Logger, try: newTry(d.Target, d.Logger)}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
 	}
@@ -94,7 +90,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case !below:
 		http.NotFound(w, r)
 	case strings.HasPrefix(name, tryPath):
-		s.stream(w, r, strings.TrimPrefix(name, tryPath))
+		s.stream(w, r)
 	case r.Method != http.MethodGet && r.Method != http.MethodHead:
 		h.Set("Allow", "GET, HEAD")
 		http.Error(w, "GET and HEAD only", http.StatusMethodNotAllowed)

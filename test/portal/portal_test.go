@@ -29,8 +29,8 @@ func missing(t *testing.T, what, help string) {
 	t.Skipf("%s is missing: %s", what, help)
 }
 
-// tools finds the browser, and makes sure that the pages can be built.
-func tools(t *testing.T) (chromium string) {
+// pages makes sure that the pages can be built and their tests run.
+func pages(t *testing.T) {
 	t.Helper()
 	for _, name := range []string{"node", "npm"} {
 		if _, err := exec.LookPath(name); err != nil {
@@ -40,6 +40,11 @@ func tools(t *testing.T) (chromium string) {
 	if _, err := os.Stat(filepath.Join(ui, "node_modules")); err != nil {
 		missing(t, "config/portal/ui/node_modules", "npm ci --ignore-scripts in config/portal/ui")
 	}
+}
+
+// browser finds Chromium.
+func browser(t *testing.T) string {
+	t.Helper()
 	for _, name := range []string{"chromium", "chromium-browser", "google-chrome"} {
 		if path, err := exec.LookPath(name); err == nil {
 			return path
@@ -115,18 +120,27 @@ func start(t *testing.T, program, url string, env []string, args ...string) {
 
 // TestUnits runs the unit tests of the pages.
 func TestUnits(t *testing.T) {
-	tools(t)
+	pages(t)
 	ctx, cancel := context.WithTimeout(t.Context(), 4*time.Minute)
 	defer cancel()
-	run(t, ctx, nil, "npm", "run", "--silent", "test")
+	test := []string{"run", "--silent", "test"}
+	if testing.Short() { // the types are for the compiler, which TestWalks asks when it has time
+		test = []string{"exec", "--offline", "--", "vitest", "run"}
+	}
+	run(t, ctx, nil, "npm", test...)
 }
 
-// TestWalks builds the pages and the program with them, and walks through it.
+// TestWalks builds the pages and the program with them, and walks through it. With -short it walks the seed alone, and looks at fewer pages.
 func TestWalks(t *testing.T) {
-	chromium := tools(t)
+	pages(t)
+	chromium := browser(t)
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
 	defer cancel()
-	run(t, ctx, nil, "npm", "run", "--silent", "build")
+	walks, build, short := []string{"seed", "roles", "errors", "weight"}, []string{"run", "--silent", "build"}, ""
+	if testing.Short() {
+		walks, build, short = walks[:1], []string{"exec", "--offline", "--", "vite", "build", "--logLevel", "warn"}, "1"
+	}
+	run(t, ctx, nil, "npm", build...)
 	dir := t.TempDir()
 	program := filepath.Join(dir, "sluice")
 	if out, err := exec.CommandContext(ctx, "go", "build", "-o", program, "sluice/cmd/sluice").CombinedOutput(); err != nil {
@@ -136,7 +150,7 @@ func TestWalks(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, walk := range []string{"seed", "roles", "errors", "weight"} {
+	for _, walk := range walks {
 		t.Run(walk, func(t *testing.T) {
 			feed, control := freeAddr(t), freeAddr(t)
 			start(t, program, "http://"+feed+"/stream/any/probe?fault=none", nil, "feed", "--addr", feed, "--rate", "20")
@@ -148,7 +162,7 @@ func TestWalks(t *testing.T) {
 			start(t, program, "http://"+control+"/version", []string{"SLUICE_CONTROL_ADMIN_PASSWORD_FILE=" + secret},
 				"serve", "--data", filepath.Join(data, "data"), "--http", freeAddr(t), "--https", freeAddr(t), "--dev-tls", "--ops", freeAddr(t), "--control", control)
 			run(t, ctx, []string{"PORTAL_URL=http://" + control + "/portal/", "PORTAL_PASSWORD=" + password, "PROVIDER_URL=http://" + feed,
-				"OUT=" + filepath.Join(shots, walk), "CHROMIUM=" + chromium}, "node", "--test", fmt.Sprintf("walk/%s.test.mjs", walk))
+				"OUT=" + filepath.Join(shots, walk), "CHROMIUM=" + chromium, "SHORT=" + short}, "node", "--test", fmt.Sprintf("walk/%s.test.mjs", walk))
 		})
 	}
 }

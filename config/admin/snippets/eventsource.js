@@ -1,4 +1,6 @@
 // A browser reconnects by itself, and sends the last id that it saw.
+// An event that has a name comes only to who listens for that name.
+const names = [@NAMES@];
 // @secured{
 // It cannot send a key: your server buys a ticket for it, which opens one stream.
 async function open(lastEventId) {
@@ -7,7 +9,11 @@ async function open(lastEventId) {
   url.searchParams.set('ticket', ticket);
   if (lastEventId) url.searchParams.set('lastEventId', lastEventId);
   const source = new EventSource(url, {withCredentials: true});
-  source.onmessage = (e) => { lastEventId = e.lastEventId; console.log(e.data); };
+  for (const name of names) source.addEventListener(name, (e) => {
+    lastEventId = e.lastEventId;
+    console.log(name, e.data);
+  });
+  source.addEventListener('gateway.gap', (e) => console.warn('missed', e.data));
   source.onerror = () => {
     // Without a cookie a spent ticket ends the stream: buy a new one.
     if (source.readyState === EventSource.CLOSED) setTimeout(() => open(lastEventId), 1000);
@@ -17,6 +23,6 @@ open();
 // @}
 // @open{
 const source = new EventSource('@URL@');
-source.onmessage = (e) => console.log(e.lastEventId, e.data);
+for (const name of names) source.addEventListener(name, (e) => console.log(name, e.lastEventId, e.data));
 source.addEventListener('gateway.gap', (e) => console.warn('missed', e.data));
 // @}

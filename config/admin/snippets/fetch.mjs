@@ -1,6 +1,6 @@
 // Node 20 or newer; in a browser leave process.env out.
 const url = '@URL@';
-let lastId = '';
+let lastId = '', wait = 2000;
 for (;;) {
   try {
     const headers = {Accept: 'text/event-stream'};
@@ -11,21 +11,23 @@ for (;;) {
     const answer = await fetch(url, {headers});
     if (answer.status === 204) break; // the topic is gone
     if (!answer.ok) throw new Error(`status ${answer.status}`);
-    let rest = '', event = '', data = [];
+    let rest = '', event = 'message', id = lastId, data = [];
     for await (const text of answer.body.pipeThrough(new TextDecoderStream())) {
       const lines = (rest + text).split('\n');
       rest = lines.pop();
       for (const line of lines) {
-        if (line === '') {
-          if (data.length) console.log(event || 'message', data.join('\n'));
-          event = ''; data = [];
-        } else if (line.startsWith('id:')) lastId = line.slice(3).trim();
-        else if (line.startsWith('event:')) event = line.slice(6).trim();
-        else if (line.startsWith('data:')) data.push(line.slice(5).replace(/^ /, ''));
+        const [, field, value] = /^([^:]*)(?:: ?(.*))?$/.exec(line);
+        if (line === '') { // an event is whole
+          if (data.length) console.log(event, data.join('\n'));
+          event = 'message'; lastId = id; data = [];
+        } else if (field === 'id') id = value;
+        else if (field === 'event') event = value;
+        else if (field === 'data') data.push(value ?? '');
+        else if (field === 'retry') wait = Number(value);
       }
     }
   } catch (e) {
     console.error(e.message);
   }
-  await new Promise((again) => setTimeout(again, 2000));
+  await new Promise((again) => setTimeout(again, wait));
 }

@@ -1,10 +1,12 @@
+import http.client
+# @secured{
 import os
+# @}
 import time
-import urllib.error
 import urllib.request
 
 url = "@URL@"
-last_id = ""
+last_id, wait = "", 2.0
 while True:
     headers = {"Accept": "text/event-stream"}
     # @secured{
@@ -13,23 +15,26 @@ while True:
     if last_id:
         headers["Last-Event-ID"] = last_id
     try:
-        with urllib.request.urlopen(urllib.request.Request(url, headers=headers)) as stream:
+        with urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=60) as stream:
             if stream.status == 204:  # the topic is gone
                 break
-            event, data = "message", []
+            event, id, data = "message", last_id, []
             for raw in stream:
-                field, _, value = raw.decode().rstrip("\r\n").partition(":")
+                line = raw.decode().rstrip("\r\n")
+                field, _, value = line.partition(":")
                 value = value.removeprefix(" ")
-                if field == "id":
-                    last_id = value
+                if not line:  # an event is whole
+                    if data:
+                        print(event, "\n".join(data), flush=True)
+                    event, last_id, data = "message", id, []
+                elif field == "id":
+                    id = value
                 elif field == "event":
                     event = value
                 elif field == "data":
                     data.append(value)
-                elif not field and not value:
-                    if data:
-                        print(event, "\n".join(data), flush=True)
-                    event, data = "message", []
-    except (urllib.error.URLError, OSError) as e:
-        print(e)
-    time.sleep(2)
+                elif field == "retry" and value.isdigit():
+                    wait = int(value) / 1000
+    except (OSError, http.client.HTTPException) as e:
+        print(e, flush=True)
+    time.sleep(wait)

@@ -9,6 +9,8 @@ export const theme = createTheme({
   fontFamilyMonospace: 'ui-monospace, SFMono-Regular, Menlo, Consolas, monospace',
   cursorType: 'pointer',
   respectReducedMotion: true,
+  // A table wider than the screen is scrolled by whoever has only a keyboard, too.
+  components: { TableScrollContainer: { defaultProps: { type: 'native', tabIndex: 0 } } },
 });
 
 /** The nonce of this page's Content-Security-Policy, for styles that libraries make. */

@@ -10,6 +10,9 @@ export const { PORTAL_URL: base, PORTAL_PASSWORD: password, PROVIDER_URL: provid
 for (const [name, value] of Object.entries({ PORTAL_URL: base, PORTAL_PASSWORD: password, PROVIDER_URL: provider, OUT: out, CHROMIUM: path })) assert(value, `${name} is not set`);
 mkdirSync(out, { recursive: true });
 
+/** short leaves out what takes long: the check for accessibility, and the pages in other sizes and colours. */
+export const short = process.env.SHORT === '1';
+
 const origin = new URL(base).origin;
 
 /** browse starts a browser; it ends with the test. */
@@ -44,9 +47,11 @@ export async function signIn(page, name, secret = password) {
 
 let shots = 0;
 
-/** look takes a screenshot, and wants no serious finding of axe and nothing wider than the screen. */
+/** look takes a screenshot and, if there is time, wants no serious finding of axe and nothing wider than the screen. */
 export async function look(page, name) {
+  await page.locator('[role="status"][aria-live="polite"]').first().waitFor({ state: 'hidden' }); // what is still loading
   await page.screenshot({ path: `${out}/${String(++shots).padStart(2, '0')}-${name}.png`, fullPage: true });
+  if (short) return;
   const found = await new AxeBuilder({ page }).analyze();
   const serious = found.violations.filter((v) => ['serious', 'critical'].includes(v.impact));
   assert.deepEqual(serious.map((v) => `${v.id}: ${v.nodes.map((n) => n.html.slice(0, 160)).join(' | ')}`), [], `accessibility of ${name}`);
@@ -63,4 +68,17 @@ export async function call(method, where, body) {
   });
   assert(answer.ok || answer.status === 409, `${method} ${where}: ${answer.status} ${await answer.clone().text()}`);
   return answer;
+}
+
+/** told in other words on the page: what is the same for every stream, and what says how a credential is sent. */
+const inOtherWords = /\/\$ref$|\/bindings\/http\/(method|bindingVersion)$|\/x-auth-type$|\/servers\/[^/]+\/(host|pathname|x-sluice-scheme)$|\/securitySchemes\/[^/]+\/(in|scheme|bearerFormat|type)$/;
+
+/** shows waits until the page shows an AsyncAPI document, and wants every text and number of it there. */
+export async function shows(page, doc) {
+  await page.getByRole('region', { name: 'Channels' }).waitFor();
+  const text = await page.locator('main').textContent();
+  const leaves = (v, at) => (typeof v === 'object' && v !== null ? Object.entries(v).flatMap(([k, x]) => leaves(x, `${at}/${k}`)) : [[at, v]]);
+  const all = leaves(doc, '').filter(([at, v]) => ['string', 'number'].includes(typeof v) && !inOtherWords.test(at));
+  assert(all.length > 5, JSON.stringify(doc));
+  assert.deepEqual(all.filter(([, v]) => !text.includes(String(v))), [], 'what of the document the page does not show');
 }

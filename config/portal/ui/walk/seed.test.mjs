@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
 
-import { browse, look, provider, signIn, visit } from './rig.mjs';
+import { browse, call, look, provider, short, shows, signIn, visit } from './rig.mjs';
 
 test('an API from its creation to a resumed stream', async (t) => {
   const page = await visit(t, await browse(t));
@@ -42,7 +42,7 @@ test('an API from its creation to a resumed stream', async (t) => {
   await page.getByText('/events/1.0.0').first().waitFor();
   await look(page, 'overview');
   await tab('AsyncAPI');
-  await page.getByText('/ticks').first().waitFor();
+  await shows(page, await (await call('GET', '/api/v1/apis/ServerSentEvents@1.0.0/asyncapi?version=3.1.0&format=json')).json());
   await look(page, 'asyncapi');
   await page.getByText('Source').click();
   await page.getByText('asyncapi: 3.1.0').waitFor();
@@ -67,6 +67,14 @@ test('an API from its creation to a resumed stream', async (t) => {
   await page.getByRole('button', { name: 'Publish', exact: true }).click();
   await page.getByRole('button', { name: 'Block' }).waitFor();
   await look(page, 'lifecycle');
+  await tab('Scopes');
+  await page.getByText('No scope', { exact: true }).waitFor();
+  await page.getByLabel('New scope').fill('ticks.read');
+  await page.getByRole('button', { name: 'Add', exact: true }).click();
+  await page.getByLabel('Description of ticks.read').fill('Read the ticks');
+  await page.getByRole('button', { name: 'Save' }).click();
+  await page.getByText('All saved').waitFor();
+  await look(page, 'scopes');
   for (const name of ['Revisions', 'Versions', 'History']) {
     await tab(name);
     await page.getByRole('tabpanel').getByText(/admin|1\.0\.0/).first().waitFor();
@@ -82,6 +90,9 @@ test('an API from its creation to a resumed stream', async (t) => {
   await tab('Code');
   await page.getByRole('tab', { name: /curl/i }).waitFor();
   await look(page, 'code');
+  await tab('AsyncAPI');
+  await shows(page, await (await call('GET', '/api/v1/dev/apis/ServerSentEvents@1.0.0/asyncapi?version=3.1.0&format=json')).json());
+  await look(page, 'developer-asyncapi');
 
   await tab('Subscribe');
   await page.getByLabel('Its name').fill('dashboard');
@@ -94,7 +105,7 @@ test('an API from its creation to a resumed stream', async (t) => {
   await look(page, 'key');
 
   await tab('Try it');
-  await page.getByLabel('API key').fill(key);
+  assert.equal(await page.getByLabel('API key').inputValue(), key, 'the page remembers the key that it has just made');
   await page.getByRole('button', { name: 'Start' }).click();
   const log = page.getByRole('log');
   await log.getByText('"s":').first().waitFor();
@@ -105,7 +116,10 @@ test('an API from its creation to a resumed stream', async (t) => {
   await log.getByText(/comes back in \d+ ms with Last-Event-ID/).waitFor();
   await page.getByLabel('Filter').fill('note');
   await log.getByText(/resumed behind/).waitFor();
+  await page.getByLabel('Filter').fill('gateway.live');
+  await log.getByText(/Live again, \d+ events? of backlog before/).waitFor();
   await page.getByLabel('Filter').fill('');
+  await page.getByRole('status', { name: 'State of the stream' }).getByText('live', { exact: true }).waitFor();
   // Contiguous over the cut: the provider numbers its events.
   await page.getByRole('switch', { name: 'Pause the list' }).check({ force: true });
   const numbers = (await log.innerText()).match(/"n":(\d+)/g).map((m) => Number(m.slice(4)));
@@ -125,9 +139,13 @@ test('an API from its creation to a resumed stream', async (t) => {
   await page.getByRole('cell', { name: 'dashboard' }).waitFor();
   await look(page, 'plans');
 
+  if (short) return;
   await page.setViewportSize({ width: 360, height: 740 });
   for (const [name, where] of [
     ['topics', 'apis/ServerSentEvents@1.0.0/topics'],
+    ['asyncapi', 'apis/ServerSentEvents@1.0.0/definition'],
+    ['scopes', 'apis/ServerSentEvents@1.0.0/scopes'],
+    ['code', 'dev/ServerSentEvents@1.0.0/code'],
     ['runtime', 'apis/ServerSentEvents@1.0.0/runtime'],
     ['lifecycle', 'apis/ServerSentEvents@1.0.0/lifecycle'],
     ['try', 'dev/ServerSentEvents@1.0.0/try'],
@@ -140,7 +158,7 @@ test('an API from its creation to a resumed stream', async (t) => {
   }
   await page.emulateMedia({ colorScheme: 'dark' });
   await page.setViewportSize({ width: 1200, height: 850 });
-  for (const where of ['apis', 'apis/ServerSentEvents@1.0.0/lifecycle', 'apis/ServerSentEvents@1.0.0/topics', 'apis/nothing@1.0.0', 'nowhere']) {
+  for (const where of ['apis', 'apis/ServerSentEvents@1.0.0/lifecycle', 'apis/ServerSentEvents@1.0.0/topics', 'apis/ServerSentEvents@1.0.0/definition', 'dev/ServerSentEvents@1.0.0/try', 'apis/nothing@1.0.0', 'nowhere']) {
     await page.goto(process.env.PORTAL_URL + where);
     await page.getByRole('heading').or(page.getByRole('alert')).first().waitFor();
     await look(page, `dark-${where.replaceAll(/\W+/g, '-')}`);

@@ -71,3 +71,16 @@ export function quotaOf(p: Plan): string {
   const every = q.every && q.every > 1 ? `${q.every} ${q.unit}s` : q.unit;
   return `${q.events.toLocaleString('en')} events per ${every}`;
 }
+
+/** limitsOf says all that a plan limits. */
+export function limitsOf(p: Plan): string {
+  const c = p.spec?.connections;
+  const out = [quotaOf(p)];
+  if (p.spec?.quota?.events && p.spec.enforce === false) out.push('counted, not enforced');
+  if (p.spec?.rate?.events) out.push(`${p.spec.rate.events} events per ${p.spec.rate.per ?? '1s'} on each stream`);
+  if (c?.perSubscription) out.push(`${c.perSubscription} streams at once`);
+  if (c?.perKey) out.push(`${c.perKey} with one key`);
+  if (p.spec?.maxDuration && !/^0/.test(String(p.spec.maxDuration))) out.push(`a stream lasts ${p.spec.maxDuration}`);
+  if (p.spec?.requiresApproval) out.push('a publisher lets each subscription in');
+  return out.join(', ');
+}

@@ -49,6 +49,22 @@ export function useDefinition(id: string, how: Definition) {
   });
 }
 
+/** useDocument is the AsyncAPI document as data. */
+export function useDocument(id: string, version: Definition['version']) {
+  return useQuery({
+    queryKey: [...keys.api(id), 'asyncapi', version],
+    queryFn: () => must<unknown>(client.GET('/api/v1/apis/{id}/asyncapi', { params: { path: { id }, query: { version, format: 'json' } } }) as never),
+  });
+}
+
+/** usePublicDocument is what a developer may know of it. */
+export function usePublicDocument(id: string, version: Definition['version']) {
+  return useQuery({
+    queryKey: ['dev', id, 'asyncapi', version],
+    queryFn: () => must<unknown>(client.GET('/api/v1/dev/apis/{id}/asyncapi', { params: { path: { id }, query: { version, format: 'json' } } }) as never),
+  });
+}
+
 /** useChange wraps a change of one API: whatever comes of it, all that is known of APIs is asked for again. */
 function useChange<In, Out>(change: (input: In) => Promise<Out>) {
   const queries = useQueryClient();
@@ -75,7 +91,7 @@ export const useSetTopics = (id: string) =>
 export const useDelete = (id: string) => useChange((etag: string) => must(client.DELETE('/api/v1/apis/{id}', { params: { path: { id }, header: { 'If-Match': etag } } })));
 
 export const useAct = (id: string) =>
-  useChange((body: { action: Action; deprecateOlder?: boolean; comment?: string }) => must(client.POST('/api/v1/apis/{id}/lifecycle', { params: { path: { id } }, body: body as Schemas['StateChange'] })));
+  useChange((body: { action: Action; deprecateOlder?: boolean; requireResubscription?: boolean; comment?: string }) => must(client.POST('/api/v1/apis/{id}/lifecycle', { params: { path: { id } }, body: body as Schemas['StateChange'] })));
 
 export const useCutRevision = (id: string) => useChange((description: string) => must(client.POST('/api/v1/apis/{id}/revisions', { params: { path: { id } }, body: { description } })));
 

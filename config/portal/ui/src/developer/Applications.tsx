@@ -9,6 +9,7 @@ import { has, useMe } from '../session';
 import { Copy } from '../ui/Copy';
 import { Empty, Failed, NotAllowed, Shown } from '../ui/states';
 import { Ago } from '../ui/time';
+import { hold } from './held';
 
 /** Applications are what subscribes: a developer's programs. */
 export function Applications() {
@@ -142,7 +143,7 @@ export function Keys({ id }: { id: string }) {
       {del.error && <Failed error={del.error} />}
       <Group align="flex-end">
         <TextInput label="New key" placeholder="what it is for" value={name} onChange={(e) => setName(e.currentTarget.value)} />
-        <Button variant="default" loading={make.isPending} onClick={() => make.mutate(name, { onSuccess: () => setName('') })}>
+        <Button variant="default" loading={make.isPending} onClick={() => make.mutate(name, { onSuccess: (k) => (hold(k.key), setName('')) })}>
           Make a key
         </Button>
       </Group>

@@ -2,7 +2,7 @@ import { Alert, Anchor, Button, Group, Radio, Select, Stack, Text, TextInput } f
 import { Link } from '@tanstack/react-router';
 import { useState } from 'react';
 
-import { quotaOf, useApplications, useCreateApplication, useOffered, useSubscribe, useSubscriptions } from '../api/access';
+import { limitsOf, useApplications, useCreateApplication, useOffered, useSubscribe, useSubscriptions } from '../api/access';
 import { type PublicAPI, Refused } from '../api/client';
 import { byField } from '../api/problem';
 import { has, useMe } from '../session';
@@ -56,7 +56,7 @@ export function Subscribe({ api }: { api: PublicAPI }) {
                   <Radio.Group label="Plan" value={plan} onChange={setPlan}>
                     <Stack gap="xs" mt="xs">
                       {p.items.map((x) => (
-                        <Radio key={x.metadata.name} value={x.metadata.name} label={x.metadata.displayName ?? x.metadata.name} description={`${quotaOf(x)}${x.spec?.connections?.perSubscription ? `, ${x.spec.connections.perSubscription} streams at once` : ''}`} />
+                        <Radio key={x.metadata.name} value={x.metadata.name} label={x.metadata.displayName ?? x.metadata.name} description={limitsOf(x)} />
                       ))}
                     </Stack>
                   </Radio.Group>

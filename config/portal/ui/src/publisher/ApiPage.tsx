@@ -18,6 +18,7 @@ const tabs = {
   versions: { label: 'Versions', page: lazy(() => import('./Versions').then((m) => ({ default: m.Versions }))) },
   feeds: { label: 'Feeds', page: lazy(() => import('./Feeds').then((m) => ({ default: m.Feeds }))) },
   plans: { label: 'Plans', page: lazy(() => import('./Plans').then((m) => ({ default: m.Plans }))) },
+  scopes: { label: 'Scopes', page: lazy(() => import('./Scopes').then((m) => ({ default: m.Scopes }))) },
   history: { label: 'History', page: lazy(() => import('./History').then((m) => ({ default: m.History }))) },
 };
 

@@ -1,14 +1,14 @@
-import { Alert, Anchor, Badge, Button, Card, Group, SegmentedControl, Select, Stack, Table, Text } from '@mantine/core';
+import { Alert, Anchor, Button, Group, SegmentedControl, Select, Stack, Text } from '@mantine/core';
 import { useDebouncedValue } from '@mantine/hooks';
 import { useQuery } from '@tanstack/react-query';
 import { lazy, Suspense, useState } from 'react';
 
-import { check, type Definition as How, useDefinition, useSaveDefinition } from '../api/apis';
-import type { API, Topic } from '../api/client';
+import { check, type Definition as How, useDefinition, useDocument, useSaveDefinition } from '../api/apis';
 import { has, useMe } from '../session';
 import { Failed, Loading, Shown } from '../ui/states';
 import type { TabProps } from './ApiPage';
 
+const Document = lazy(() => import('../asyncapi/Document').then((m) => ({ default: m.Document })));
 const Editor = lazy(() => import('../ui/Editor').then((m) => ({ default: m.Editor })));
 
 /** Definition shows the API as an AsyncAPI document: read, edited, downloaded. The document is made from the API, never stored beside it. */
@@ -16,7 +16,6 @@ export function Definition({ id, api, etag }: TabProps) {
   const { data: me } = useMe();
   const [how, setHow] = useState<How>({ version: '3.1.0', format: 'yaml' });
   const [view, setView] = useState<'rendered' | 'source'>('rendered');
-  const doc = useDefinition(id, how);
   const href = `/api/v1/apis/${encodeURIComponent(id)}/asyncapi?version=${how.version}&format=${how.format}`;
   return (
     <Stack>
@@ -36,9 +35,27 @@ export function Definition({ id, api, etag }: TabProps) {
           Download
         </Anchor>
       </Group>
-      {view === 'rendered' ? <Rendered api={api} /> : <Shown of={doc} what="the document">{(text) => <Source key={`${etag}${how.version}${how.format}`} id={id} saved={text} format={how.format} can={has(me, 'creator') && api.spec.state !== 'RETIRED'} />}</Shown>}
+      {view === 'rendered' ? <Rendered id={id} version={how.version} /> : <Saved id={id} etag={etag} how={how} can={has(me, 'creator') && api.spec.state !== 'RETIRED'} />}
     </Stack>
   );
+}
+
+function Rendered({ id, version }: { id: string; version: How['version'] }) {
+  const doc = useDocument(id, version);
+  return (
+    <Shown of={doc} what="the document">
+      {(d) => (
+        <Suspense fallback={<Loading what="the document" />}>
+          <Document doc={d} />
+        </Suspense>
+      )}
+    </Shown>
+  );
+}
+
+function Saved({ id, etag, how, can }: { id: string; etag: string; how: How; can: boolean }) {
+  const doc = useDefinition(id, how);
+  return <Shown of={doc} what="the document">{(text) => <Source key={`${etag}${how.version}${how.format}`} id={id} saved={text} format={how.format} can={can} />}</Shown>;
 }
 
 function Source({ id, saved, format, can }: { id: string; saved: string; format: 'yaml' | 'json'; can: boolean }) {
@@ -76,55 +93,6 @@ function Source({ id, saved, format, can }: { id: string; saved: string; format:
           </Text>
         </Group>
       )}
-    </Stack>
-  );
-}
-
-/** Rendered shows the channels as a reader of the document sees them. */
-export function Rendered({ api }: { api: API }) {
-  return (
-    <Stack maw={860}>
-      <Text>{api.metadata.description || 'No description.'}</Text>
-      {((api.spec.topics ?? []) as Topic[]).map((t) => (
-        <Card withBorder key={t.name}>
-          <Group mb={6}>
-            <Badge variant="light">send</Badge>
-            <Text className="mono" fw={600}>
-              {t.name}
-            </Text>
-            <Text size="sm" c="dimmed">
-              {t.security === 'none' ? 'open' : 'credential required'}
-            </Text>
-          </Group>
-          {t.description && <Text size="sm">{t.description}</Text>}
-          {t.params && (
-            <Table>
-              <Table.Thead>
-                <Table.Tr>
-                  <Table.Th>Parameter</Table.Th>
-                  <Table.Th>Pattern</Table.Th>
-                </Table.Tr>
-              </Table.Thead>
-              <Table.Tbody>
-                {Object.entries(t.params).map(([k, p]) => (
-                  <Table.Tr key={k}>
-                    <Table.Td className="mono">{k}</Table.Td>
-                    <Table.Td className="mono">{typeof p === 'string' ? p : p.pattern}</Table.Td>
-                  </Table.Tr>
-                ))}
-              </Table.Tbody>
-            </Table>
-          )}
-          {t.messages?.map((m) => (
-            <Stack key={m.name} gap={2} mt="xs">
-              <Text size="sm">
-                Message <strong>{m.name}</strong>, {m.contentType ?? 'application/json'}
-              </Text>
-              {m.payload && <pre className="mono">{JSON.stringify(m.payload, null, 2)}</pre>}
-            </Stack>
-          ))}
-        </Card>
-      ))}
     </Stack>
   );
 }

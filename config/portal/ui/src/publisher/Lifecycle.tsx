@@ -43,6 +43,7 @@ export function Lifecycle({ id }: TabProps) {
   const act = useAct(id);
   const [comment, setComment] = useState('');
   const [older, setOlder] = useState(false);
+  const [carry, setCarry] = useState(false);
   const can = has(me, 'publisher');
   return (
     <Shown of={life} what="the lifecycle">
@@ -72,6 +73,7 @@ export function Lifecycle({ id }: TabProps) {
                 </Title>
                 <TextInput label="Comment for the history" value={comment} onChange={(e) => setComment(e.currentTarget.value)} maxLength={500} maw={480} />
                 {l.actions.includes('publish') && <Checkbox label="Deprecate older published versions in the same step" checked={older} onChange={(e) => setOlder(e.currentTarget.checked)} />}
+                {l.actions.includes('publish') && <Checkbox label="Who has subscribed to the version before is subscribed to this one" checked={carry} onChange={(e) => setCarry(e.currentTarget.checked)} />}
                 {l.actions.map((a) => (
                   <Group key={a} gap="sm">
                     <Button
@@ -80,11 +82,13 @@ export function Lifecycle({ id }: TabProps) {
                       color={words[a].red ? 'red' : undefined}
                       loading={act.isPending && act.variables?.action === a}
                       disabled={act.isPending}
-                      onClick={() => act.mutate({ action: a, comment: comment || undefined, ...(a === 'publish' && older && { deprecateOlder: true }) }, { onSuccess: () => setComment('') })}
+                      onClick={() => act.mutate({ action: a, comment: comment || undefined, ...(a === 'publish' && older && { deprecateOlder: true }), ...(a === 'publish' && carry && { requireResubscription: false }) }, { onSuccess: () => setComment('') })}
                     >
                       {words[a].label}
                     </Button>
-                    <Text size="sm">{words[a].does}</Text>
+                    <Text size="sm" flex={{ base: '1 1 100%', xs: '1 1 0' }}>
+                      {words[a].does}
+                    </Text>
                   </Group>
                 ))}
               </>

@@ -1,4 +1,4 @@
-import { Anchor, Button, Code, Group, Modal, Stack, Table, Text, Textarea, TextInput } from '@mantine/core';
+import { Anchor, Button, Code, Group, Modal, Select, Stack, Table, TagsInput, Text, Textarea, TextInput } from '@mantine/core';
 import { useDisclosure } from '@mantine/hooks';
 import { useNavigate } from '@tanstack/react-router';
 import { useState } from 'react';
@@ -11,21 +11,21 @@ import { Failed } from '../ui/states';
 import { useDraft } from '../ui/useDraft';
 import type { TabProps } from './ApiPage';
 
-const fields = { '/metadata/displayName': 'displayName', '/metadata/description': 'description', '/metadata/tags': 'tags', '/spec/endpoint': 'endpoint' };
+const fields = { '/metadata/displayName': 'displayName', '/metadata/description': 'description', '/metadata/tags': 'tags', '/spec/endpoint': 'endpoint', '/spec/visibility': 'visibility', '/spec/visibleTo': 'visibleTo' };
 
 /** Overview says what an API is, and lets a creator change its texts and its endpoint. */
 export function Overview({ id, api, etag }: TabProps) {
   const { data: me } = useMe();
   const save = useSave(id);
-  const d = useDraft({ displayName: api.metadata.displayName ?? '', description: api.metadata.description ?? '', tags: (api.metadata.tags ?? []).join(' '), endpoint: api.spec.endpoint ?? '' }, etag, fields);
+  const d = useDraft({ displayName: api.metadata.displayName ?? '', description: api.metadata.description ?? '', tags: (api.metadata.tags ?? []).join(' '), endpoint: api.spec.endpoint ?? '', visibility: api.spec.visibility ?? ('public' as const), visibleTo: api.spec.visibleTo ?? [] }, etag, fields);
   const can = has(me, 'creator') && api.spec.state !== 'RETIRED';
   const urls = api.status?.urls ?? [];
-  const set = (k: keyof typeof d.draft) => (e: React.ChangeEvent<HTMLInputElement | HTMLTextAreaElement>) => d.change({ ...d.draft, [k]: e.currentTarget.value });
+  const set = (k: 'displayName' | 'description' | 'tags' | 'endpoint') => (e: React.ChangeEvent<HTMLInputElement | HTMLTextAreaElement>) => d.change({ ...d.draft, [k]: e.currentTarget.value });
   const submit = () =>
     d.save((v, tag) =>
       save.mutateAsync({
         etag: tag,
-        api: { ...api, status: undefined, metadata: { ...api.metadata, displayName: v.displayName, description: v.description, tags: v.tags.split(/[\s,]+/).filter(Boolean) }, spec: { ...api.spec, endpoint: v.endpoint || undefined } },
+        api: { ...api, status: undefined, metadata: { ...api.metadata, displayName: v.displayName, description: v.description, tags: v.tags.split(/[\s,]+/).filter(Boolean) }, spec: { ...api.spec, endpoint: v.endpoint || undefined, visibility: v.visibility, visibleTo: v.visibility === 'restricted' ? v.visibleTo : undefined } },
       }),
     );
   return (
@@ -50,6 +50,20 @@ export function Overview({ id, api, etag }: TabProps) {
       <Textarea label="Description" description="CommonMark" autosize minRows={2} maxRows={12} value={d.draft.description} onChange={set('description')} error={d.told.errors.description} disabled={!can} />
       <TextInput label="Tags" description="Lower-case words" value={d.draft.tags} onChange={set('tags')} error={d.told.errors.tags} disabled={!can} />
       <TextInput label="Endpoint" description="The backend’s base URL" value={d.draft.endpoint} onChange={set('endpoint')} error={d.told.errors.endpoint} disabled={!can} />
+      <Select
+        label="Developers who see it"
+        data={[
+          { value: 'public', label: 'everybody who signs in' },
+          { value: 'restricted', label: 'those with a role' },
+          { value: 'private', label: 'its owner and administrators' },
+        ]}
+        value={d.draft.visibility}
+        allowDeselect={false}
+        onChange={(v) => d.change({ ...d.draft, visibility: v as typeof d.draft.visibility })}
+        error={d.told.errors.visibility}
+        disabled={!can}
+      />
+      {d.draft.visibility === 'restricted' && <TagsInput label="Roles" value={d.draft.visibleTo} onChange={(v) => d.change({ ...d.draft, visibleTo: v })} error={d.told.errors.visibleTo} disabled={!can} />}
       {can && <SaveBar dirty={d.dirty} stale={d.stale} busy={save.isPending} rest={d.told.rest} onSave={() => void submit()} onReset={d.reset} />}
       <Group>
         <Anchor href={`/api/v1/apis/${encodeURIComponent(id)}/export`} download={`${id}.yaml`} size="sm">

@@ -1,6 +1,6 @@
 import { Button, Checkbox, Group, Stack, Table, Text, Title } from '@mantine/core';
 
-import { quotaOf, usePlans, useSetState, useSubscriptions } from '../api/access';
+import { limitsOf, usePlans, useSetState, useSubscriptions } from '../api/access';
 import { useSave } from '../api/apis';
 import { has, useMe } from '../session';
 import { SaveBar } from '../ui/SaveBar';
@@ -18,11 +18,13 @@ export function Plans({ id, api, etag }: TabProps) {
   return (
     <Stack maw={860}>
       <Shown of={all} what="plans">
-        {(l) => (
+        {(l) => l.items.length === 0 ? (
+          <Empty title="There is no plan">An administrator makes plans: by the REST API, or `sluice create plan`.</Empty>
+        ) : (
           <Checkbox.Group label="Plans that applications can subscribe with" value={d.draft} onChange={d.change} error={d.told.errors.plans}>
             <Stack gap="xs" mt="xs">
               {l.items.map((p) => (
-                <Checkbox key={p.metadata.name} value={p.metadata.name} label={p.metadata.displayName ?? p.metadata.name} description={quotaOf(p)} disabled={!can} />
+                <Checkbox key={p.metadata.name} value={p.metadata.name} label={p.metadata.displayName ?? p.metadata.name} description={limitsOf(p)} disabled={!can} />
               ))}
             </Stack>
           </Checkbox.Group>
@@ -72,9 +74,21 @@ function Subscribers({ id }: { id: string }) {
                         <Table.Td>{s.spec.state ?? 'UNBLOCKED'}</Table.Td>
                         <Table.Td>
                           <Group gap="xs" wrap="nowrap">
-                            <Button size="compact-xs" variant="default" loading={set.isPending} onClick={() => set.mutate({ id: s.status?.id ?? '', state: open ? 'BLOCKED' : 'UNBLOCKED' })}>
-                              {open ? 'Block' : 'Let in'}
-                            </Button>
+                            {!open && (
+                              <Button size="compact-xs" variant="default" loading={set.isPending} onClick={() => set.mutate({ id: s.status?.id ?? '', state: 'UNBLOCKED' })}>
+                                Let in
+                              </Button>
+                            )}
+                            {s.spec.state === 'ON_HOLD' && (
+                              <Button size="compact-xs" variant="default" loading={set.isPending} onClick={() => set.mutate({ id: s.status?.id ?? '', state: 'REJECTED' })}>
+                                Reject
+                              </Button>
+                            )}
+                            {open && (
+                              <Button size="compact-xs" variant="default" loading={set.isPending} onClick={() => set.mutate({ id: s.status?.id ?? '', state: 'BLOCKED' })}>
+                                Block
+                              </Button>
+                            )}
                           </Group>
                         </Table.Td>
                       </Table.Tr>
@@ -83,7 +97,7 @@ function Subscribers({ id }: { id: string }) {
                 </Table.Tbody>
               </Table>
               <Text size="sm" c="dimmed">
-                Blocking ends the streams of the application within two seconds.
+                Blocking ends the streams of the application within two seconds. ON_HOLD waits for you: its plan asks for approval.
               </Text>
             </Table.ScrollContainer>
           )

@@ -7,11 +7,11 @@ import { SaveBar } from '../ui/SaveBar';
 import { useDraft } from '../ui/useDraft';
 import type { TabProps } from './ApiPage';
 
-const parts = ['transports', 'cors', 'client', 'retention', 'durability', 'limits', 'auth', 'deploy'] as const;
+const parts = ['transports', 'cors', 'client', 'retention', 'durability', 'limits', 'auth', 'upstream', 'deploy'] as const;
 type Part = Pick<API['spec'], (typeof parts)[number]>;
 
 const fields = Object.fromEntries(
-  ['transports', 'cors/origins', 'cors/credentials', 'cors', 'client/retry', 'client/heartbeat', 'client/shed', 'client/slow', 'retention/maxAge', 'retention/maxEvents', 'retention/maxBytes', 'durability', 'limits/maxFeeds', 'limits/maxClients', 'auth/schemes', 'deploy'].map((p) => [`/spec/${p}`, p]),
+  ['transports', 'cors/origins', 'cors/credentials', 'cors', 'client/retry', 'client/heartbeat', 'client/shed', 'client/slow', 'retention/maxAge', 'retention/maxEvents', 'retention/maxBytes', 'durability', 'limits/maxFeeds', 'limits/maxClients', 'auth/schemes', 'auth/header', 'auth/apiKeyHeader', 'upstream/connectTimeout', 'upstream/idle', 'upstream/maxEvent', 'upstream/resume', 'upstream/on204', 'deploy'].map((p) => [`/spec/${p}`, p]),
 );
 
 /** Runtime is how an API treats its clients, and what it keeps for them. */
@@ -106,6 +106,47 @@ export function Runtime({ id, api, etag }: TabProps) {
           ))}
         </Group>
       </Checkbox.Group>
+      <Group grow align="flex-start">
+        <TextInput label="Header of a token" placeholder="Authorization" value={text(v.auth?.header)} onChange={(e) => put({ auth: { ...v.auth, header: e.currentTarget.value || undefined } })} error={d.told.errors['auth/header']} disabled={!can} />
+        <TextInput label="Header of an API key" placeholder="ApiKey" value={text(v.auth?.apiKeyHeader)} onChange={(e) => put({ auth: { ...v.auth, apiKeyHeader: e.currentTarget.value || undefined } })} error={d.told.errors['auth/apiKeyHeader']} disabled={!can} />
+      </Group>
+      <Title order={2} size="h4">
+        Backend
+      </Title>
+      <Group grow align="flex-start">
+        <TextInput label="Connect within" placeholder="5s" value={text(v.upstream?.connectTimeout)} onChange={(e) => put({ upstream: { ...v.upstream, connectTimeout: e.currentTarget.value || undefined } })} error={d.told.errors['upstream/connectTimeout']} disabled={!can} />
+        <TextInput label="Silent at most" placeholder="90s" value={text(v.upstream?.idle)} onChange={(e) => put({ upstream: { ...v.upstream, idle: e.currentTarget.value || undefined } })} error={d.told.errors['upstream/idle']} disabled={!can} />
+        <TextInput label="Largest event" placeholder="1MiB" value={text(v.upstream?.maxEvent)} onChange={(e) => put({ upstream: { ...v.upstream, maxEvent: e.currentTarget.value || undefined } })} error={d.told.errors['upstream/maxEvent']} disabled={!can} />
+      </Group>
+      <Group grow align="flex-start">
+        <Select
+          label="Its Last-Event-ID"
+          data={[
+            { value: 'probe', label: 'is sent and proven' },
+            { value: 'trust', label: 'is sent and trusted' },
+            { value: 'off', label: 'is not sent' },
+          ]}
+          placeholder="is sent and proven"
+          clearable
+          value={v.upstream?.resume ?? null}
+          onChange={(s) => put({ upstream: { ...v.upstream, resume: (s ?? undefined) as never } })}
+          error={d.told.errors['upstream/resume']}
+          disabled={!can}
+        />
+        <Select
+          label="It answers 204"
+          data={[
+            { value: 'park', label: 'it has ended: wait for a change' },
+            { value: 'retry', label: 'come back' },
+          ]}
+          placeholder="it has ended: wait for a change"
+          clearable
+          value={v.upstream?.on204 ?? null}
+          onChange={(s) => put({ upstream: { ...v.upstream, on204: (s ?? undefined) as never } })}
+          error={d.told.errors['upstream/on204']}
+          disabled={!can}
+        />
+      </Group>
       {can && (
         <SaveBar
           dirty={d.dirty}

@@ -1,4 +1,4 @@
-import { ActionIcon, Accordion, Badge, Button, Group, NumberInput, Select, Stack, TagsInput, Text, TextInput, Textarea } from '@mantine/core';
+import { ActionIcon, Accordion, Badge, Button, Checkbox, Group, NumberInput, Select, Stack, TagsInput, Text, TextInput, Textarea } from '@mantine/core';
 import { notifications } from '@mantine/notifications';
 import { useState } from 'react';
 
@@ -146,6 +146,7 @@ function Fields({ topic: t, scopes, errors, onChange, disabled }: { topic: Topic
           />
         );
       })}
+      <Query of={t.query ?? []} error={errors('query')} onChange={(q) => put({ query: q.length ? q : undefined })} disabled={disabled} />
       <Group grow align="flex-start">
         <Select
           label="Credential"
@@ -176,10 +177,48 @@ function Fields({ topic: t, scopes, errors, onChange, disabled }: { topic: Topic
           disabled={disabled}
         />
         {typeof t.start === 'object' && <NumberInput label="Events" min={1} max={1000} value={t.start.last} onChange={(v) => put({ start: { last: Number(v) || 1 } })} disabled={disabled} />}
+        <NumberInput label="Events kept" placeholder="as the API" min={1} max={10_000_000} value={t.retention?.maxEvents ?? ''} onChange={(n) => put({ retention: clean({ ...t.retention, maxEvents: n === '' ? undefined : Number(n) }) })} disabled={disabled} />
         <TextInput label="Kept for" placeholder="as the API" value={String(t.retention?.maxAge ?? '')} onChange={(e) => put({ retention: clean({ ...t.retention, maxAge: e.currentTarget.value || undefined }) })} error={errors('retention')} disabled={disabled} />
         <Select label="Upstream runs" data={['auto', 'always', 'onDemand']} value={t.demand ?? 'auto'} onChange={(v) => put({ demand: v as Topic['demand'] })} allowDeselect={false} error={errors('demand')} disabled={disabled} />
       </Group>
       <Textarea label="Description" autosize minRows={1} value={t.description ?? ''} onChange={(e) => put({ description: e.currentTarget.value || undefined })} error={errors('description')} disabled={disabled} />
+    </Stack>
+  );
+}
+
+type QueryParam = NonNullable<Topic['query']>[number];
+
+/** Query lists the query parameters that make a feed of their own and go on to the backend. A bare string stays one while nothing else is said of it. */
+function Query({ of, error, onChange, disabled }: { of: QueryParam[]; error?: string; onChange: (q: QueryParam[]) => void; disabled: boolean }) {
+  const whole = of.map((q) => (typeof q === 'string' ? { name: q } : q));
+  const put = (i: number, part: Partial<(typeof whole)[number]>) => onChange(of.map((q, j) => (i === j ? clean({ ...whole[i]!, ...part }) : q)));
+  return (
+    <Stack gap="xs" role="group" aria-label="Query parameters">
+      {whole.map((q, i) => (
+        <Group key={i} align="flex-end" gap="xs">
+          <TextInput label="Query parameter" value={q.name} onChange={(e) => put(i, { name: e.currentTarget.value })} disabled={disabled} w={150} />
+          <TextInput label="Pattern" placeholder="any text" value={q.pattern ?? ''} onChange={(e) => put(i, { pattern: e.currentTarget.value || undefined })} disabled={disabled} w={150} />
+          <TextInput label="If left out" placeholder="none" value={q.default ?? ''} onChange={(e) => put(i, { default: e.currentTarget.value || undefined })} disabled={disabled} w={110} />
+          <Checkbox label="required" checked={!!q.required} onChange={(e) => put(i, { required: e.currentTarget.checked || undefined })} disabled={disabled} mb={8} />
+          {!disabled && (
+            <ActionIcon variant="subtle" color="red" aria-label={`Delete query parameter ${q.name}`} onClick={() => onChange(of.filter((_, j) => j !== i))} mb={4}>
+              ✕
+            </ActionIcon>
+          )}
+        </Group>
+      ))}
+      {error && (
+        <Text size="sm" c="red">
+          {error}
+        </Text>
+      )}
+      {!disabled && (
+        <Group>
+          <Button size="compact-xs" variant="default" disabled={of.length >= 16} onClick={() => onChange([...of, { name: '' }])}>
+            Add a query parameter
+          </Button>
+        </Group>
+      )}
     </Stack>
   );
 }

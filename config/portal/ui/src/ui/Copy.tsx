@@ -5,7 +5,7 @@ export function Copy({ text, label }: { text: string; label?: string }) {
   return (
     <CopyButton value={text}>
       {({ copied, copy }) => (
-        <Button size="compact-xs" variant="default" onClick={copy} title={label ? undefined : `Copy ${text}`}>
+        <Button size="compact-xs" variant="default" maw="100%" onClick={copy} title={label ? undefined : `Copy ${text}`}>
           {copied ? 'Copied' : (label ?? text)}
         </Button>
       )}
