@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 
-import { type FeedSample, healthOf, History, most, type Sample, span } from './history';
+import { type FeedSample, healthOf, History, most, type Sample, shownFrom, span } from './history';
 
 const start = Date.UTC(2026, 0, 1) / 1000;
 
@@ -70,6 +70,8 @@ describe('History', () => {
     expect(h.drops()).toEqual([{ kind: 'gap', reason: 'expired', count: 5 }, { kind: 'end', reason: 'slow', count: 2 }]);
     expect(h.values.gap).toEqual([1, 4]);
   });
+
+  it('shows a minute at first, and never more than there is room for', () => expect([shownFrom(95, 100), shownFrom(0, 100), shownFrom(0, 1000)]).toEqual([40, 0, 700]));
 
   it('knows what states come to', () => expect(['up', 'backoff', 'auth', 'unowned', 'news'].map(healthOf)).toEqual(['up', 'waiting', 'down', 'waiting', 'waiting']));
 });

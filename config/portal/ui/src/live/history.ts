@@ -7,6 +7,11 @@ export type FeedSample = Schemas['MonitorFeed'];
 export const span = 300;
 export const most = 400;
 
+const least = 60;
+
+/** shownFrom is where charts begin: a minute at first, then all that there is. */
+export const shownFrom = (first: number, last: number) => Math.max(last - span, Math.min(first, last - least));
+
 /** Health is what the state of an upstream comes to. */
 export type Health = 'up' | 'waiting' | 'down';
 

@@ -7,6 +7,7 @@ import { Fact } from '../ui/Fact';
 import { count, rate } from '../ui/numbers';
 import { Empty, Failed, Loading } from '../ui/states';
 import { Ago } from '../ui/time';
+import { Wide } from '../ui/Wide';
 import type { TabProps } from './ApiPage';
 
 /** Feeds shows what runs of an API now: each upstream connection, who reads it, how it does, who listens. */
@@ -26,7 +27,7 @@ export function Feeds({ id }: TabProps) {
       {s.feeds.length === 0 ? (
         <Empty title="No feed runs">A feed runs once a client asks for it, or always if its topic says so and the API is live.</Empty>
       ) : (
-        <Table.ScrollContainer minWidth={640}>
+        <Wide min={640} label="Feeds, scrolled sideways">
           <Table>
             <Table.Thead>
               <Table.Tr>
@@ -56,7 +57,7 @@ export function Feeds({ id }: TabProps) {
               ))}
             </Table.Tbody>
           </Table>
-        </Table.ScrollContainer>
+        </Wide>
       )}
       {s.feedsLeft > 0 && <Text size="sm">and {count(s.feedsLeft)} more, which are up</Text>}
     </Stack>

@@ -2,7 +2,8 @@ import { Alert, Anchor, Button, Group, Select, SimpleGrid, Stack, Switch, Table,
 import { Link } from '@tanstack/react-router';
 import { memo, useMemo, useRef, useState } from 'react';
 
-import { type FeedSample, healthOf, type History, keyOf, type Line, type Sample, span } from '../live/history';
+import { Refused } from '../api/client';
+import { type FeedSample, healthOf, type History, keyOf, type Line, type Sample, shownFrom } from '../live/history';
 import { useMonitor } from '../live/useMonitor';
 import { has, useMe } from '../session';
 import { UpstreamBadge } from '../ui/badges';
@@ -11,7 +12,7 @@ import { type LineOf, LiveChart } from '../ui/LiveChart';
 import { count, millis, rate } from '../ui/numbers';
 import { Spark } from '../ui/Spark';
 import { Empty, Failed, Loading, NotAllowed } from '../ui/states';
-import { Refused } from '../api/client';
+import { Wide } from '../ui/Wide';
 import type { TabProps } from './ApiPage';
 
 /** Monitor shows what runs of all APIs. */
@@ -41,22 +42,20 @@ function Board({ api }: { api?: string }) {
   if (!shown) return source.problem ? <Failed error={new Refused(source.problem)} /> : source.state === 'away' ? <Away /> : <Loading what="what runs" />;
   return (
     <Stack>
-      <Group justify="space-between">
-        <SimpleGrid cols={{ base: 2, xs: 3, md: 6 }} style={{ flex: 1 }} aria-label="In short" role="group">
-          <Fact label="Clients" value={count(shown.clients)} />
-          <Fact label="Deliveries per second" value={rate(shown.deliveriesPerSecond ?? sum(shown, (a) => a.deliveriesPerSecond))} />
-          <Fact label="Events per second" value={rate(sum(shown, (a) => a.eventsPerSecond))} />
-          <Fact label="Latency, p99" value={shown.latency ? millis(shown.latency.p99Ms) : '–'} />
-          <Fact label="Upstreams up" value={`${sum(shown, (a) => a.states.up ?? 0)} of ${sum(shown, (a) => a.feeds)}`} />
-          <Fact label="Not delivered, 5 min" value={count(drops.reduce((n, d) => n + d.count, 0))} />
-        </SimpleGrid>
-        <Group gap="sm">
-          <Text size="xs" c="dimmed" component="time" dateTime={shown.at} style={{ fontVariantNumeric: 'tabular-nums' }}>
-            {clock(shown.at)}
-          </Text>
-          <Switch label="Pause" checked={paused} onChange={(e) => setPaused(e.currentTarget.checked)} />
-        </Group>
+      <Group justify="flex-end" gap="sm">
+        <Text size="sm" c="dimmed" component="time" dateTime={shown.at} style={{ fontVariantNumeric: 'tabular-nums' }}>
+          {clock(shown.at)}
+        </Text>
+        <Switch label="Pause" checked={paused} onChange={(e) => setPaused(e.currentTarget.checked)} />
       </Group>
+      <SimpleGrid cols={{ base: 2, xs: 3, md: 6 }} aria-label="In short" role="group">
+        <Fact label="Clients" value={count(shown.clients)} />
+        <Fact label="Deliveries/s" value={rate(shown.deliveriesPerSecond ?? sum(shown, (a) => a.deliveriesPerSecond))} />
+        <Fact label="Events/s" value={rate(sum(shown, (a) => a.eventsPerSecond))} />
+        <Fact label="Latency, p99" value={shown.latency ? millis(shown.latency.p99Ms) : '–'} />
+        <Fact label="Upstreams up" value={`${sum(shown, (a) => a.states.up ?? 0)} of ${sum(shown, (a) => a.feeds)}`} />
+        <Fact label="Not delivered" value={count(drops.reduce((n, d) => n + d.count, 0))} />
+      </SimpleGrid>
       <div role="status">
         {source.state === 'away' && !paused && <Away since={shown.at} />}
         {shown.silent.length > 0 && <Alert color="yellow">Not in these figures, because they did not answer: {shown.silent.join(', ')}</Alert>}
@@ -110,11 +109,11 @@ const Charts = memo(function Charts({ history, tick, one }: { history: History; 
     <>
       <SimpleGrid cols={{ base: 1, sm: 2, xl: 3 }} spacing="sm">
         {plots.map((p) => (
-          <LiveChart key={p.title} title={p.title} lines={p.lines} format={p.format} span={span} tick={tick} read={() => ({ t: history.t, values: p.of.map((l) => history.values[l]) })} />
+          <LiveChart key={p.title} title={p.title} lines={p.lines} format={p.format} tick={tick} read={() => ({ t: history.t, values: p.of.map((l) => history.values[l]) })} />
         ))}
       </SimpleGrid>
       <Text size="xs" c="dimmed">
-        Latency is from when an event was read from its upstream until it had been handed to sockets{one && ', of all APIs'}. Lag is how long events wait to be stored or are missing at an edge.
+        Latency is from when an event was read from its upstream until it had been handed to sockets{one && ', of all APIs'}. Lag is how long events wait to be stored or are missing at an edge. Not delivered are streams that ended though their client had not left, gaps told, quotas met and requests refused.
       </Text>
     </>
   );
@@ -122,8 +121,8 @@ const Charts = memo(function Charts({ history, tick, one }: { history: History; 
 
 function Apis({ sample }: { sample: Sample }) {
   return (
-    <Table.ScrollContainer minWidth={560}>
-      <Table className="figures" aria-label="APIs">
+    <Wide min={560} label="APIs, scrolled sideways">
+      <Table className="figures" verticalSpacing={5} aria-label="APIs">
         <Table.Thead>
           <Table.Tr>
             <Table.Th>API</Table.Th>
@@ -154,7 +153,7 @@ function Apis({ sample }: { sample: Sample }) {
         </Table.Tbody>
       </Table>
       {sample.apisLeft > 0 && <Text size="sm">and {count(sample.apisLeft)} more</Text>}
-    </Table.ScrollContainer>
+    </Wide>
   );
 }
 
@@ -179,6 +178,7 @@ function Feeds({ sample, history, one }: { sample: Sample; history: History; one
         .sort((a, b) => orders[order]!(a, b) || a.api.localeCompare(b.api) || a.path.localeCompare(b.path)),
     [sample, filter, order],
   );
+  const from = shownFrom(history.t[0] ?? 0, history.t.at(-1) ?? 0);
   const left = found.length - most + (filter ? 0 : sample.feedsLeft);
   return (
     <Stack gap="xs">
@@ -191,13 +191,13 @@ function Feeds({ sample, history, one }: { sample: Sample; history: History; one
           <Select aria-label="Sort feeds" data={Object.keys(orders)} value={order} onChange={(v) => v && setOrder(v)} allowDeselect={false} w={{ base: '100%', xs: 170 }} />
         </Group>
       </Group>
-      <Table.ScrollContainer minWidth={720}>
-        <Table className="figures" aria-label="Feeds">
+      <Wide min={720} label="Feeds, scrolled sideways">
+        <Table className="figures" verticalSpacing={5} aria-label="Feeds">
           <Table.Thead>
             <Table.Tr>
               <Table.Th>Path</Table.Th>
               <Table.Th>Upstream</Table.Th>
-              <Table.Th>Last 5 minutes</Table.Th>
+              <Table.Th>Last minutes</Table.Th>
               <Table.Th>Clients</Table.Th>
               <Table.Th>Events/s</Table.Th>
               <Table.Th>Deliveries/s</Table.Th>
@@ -210,14 +210,14 @@ function Feeds({ sample, history, one }: { sample: Sample; history: History; one
               <Table.Tr key={keyOf(f)}>
                 <Row path={f.path} api={one ? '' : f.api} state={f.state} why={f.why ?? ''} />
                 <Table.Td>
-                  <Spark line={history.feeds.get(keyOf(f))} span={span} tick={sample} label={`${f.path}: events per second and state of the upstream, over the last minutes`} />
+                  <Spark line={history.feeds.get(keyOf(f))} from={from} tick={sample} label={`${f.path}: events per second and state of the upstream, over the last minutes`} />
                 </Table.Td>
                 <Figures clients={f.clients} events={rate(f.eventsPerSecond)} deliveries={rate(f.deliveriesPerSecond)} lag={millis(f.lagMs)} gaps={f.gaps} />
               </Table.Tr>
             ))}
           </Table.Tbody>
         </Table>
-      </Table.ScrollContainer>
+      </Wide>
       {found.length === 0 && <Text c="dimmed">No feed fits this filter.</Text>}
       {left > 0 && (
         <Group>
@@ -273,9 +273,9 @@ function Drops({ drops }: { drops: ReturnType<History['drops']> }) {
   return (
     <Stack gap="xs">
       <Title order={2} size="h4">
-        Not delivered in the last 5 minutes
+        Not delivered in the last minutes
       </Title>
-      <Table className="figures" aria-label="Not delivered" maw={520}>
+      <Table className="figures" verticalSpacing={5} aria-label="Not delivered" maw={520}>
         <Table.Thead>
           <Table.Tr>
             <Table.Th>What</Table.Th>
@@ -303,8 +303,8 @@ function Edges({ sample }: { sample: Sample }) {
       <Title order={2} size="h4">
         Edges
       </Title>
-      <Table.ScrollContainer minWidth={480}>
-        <Table className="figures" aria-label="Edges">
+      <Wide min={480} label="Edges, scrolled sideways">
+        <Table className="figures" verticalSpacing={5} aria-label="Edges">
           <Table.Thead>
             <Table.Tr>
               <Table.Th>Node</Table.Th>
@@ -328,7 +328,7 @@ function Edges({ sample }: { sample: Sample }) {
             ))}
           </Table.Tbody>
         </Table>
-      </Table.ScrollContainer>
+      </Wide>
     </Stack>
   );
 }

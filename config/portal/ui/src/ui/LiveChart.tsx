@@ -5,9 +5,9 @@ import { useElementSize } from '@mantine/hooks';
 import { memo, useEffect, useRef } from 'react';
 import uPlot from 'uplot';
 
-import type { Values } from '../live/history';
+import { shownFrom, type Values } from '../live/history';
 
-/** Shown is one line: how it is called and coloured. */
+/** LineOf is one line: how it is called and coloured. */
 export type LineOf = { label: string; colour: string };
 
 type Props = {
@@ -18,15 +18,13 @@ type Props = {
   read: () => { t: number[]; values: Values[] };
   /** tick changes when there is more to read. */
   tick: unknown;
-  /** span is how many seconds are shown, up to the newest. */
-  span: number;
   format: (n: number) => string;
 };
 
 /**
  * LiveChart follows lines that grow. New data are drawn by the canvas alone, once before the next frame: nothing is rendered anew.
  */
-export const LiveChart = memo(function LiveChart({ title, lines, read, tick, span, format }: Props) {
+export const LiveChart = memo(function LiveChart({ title, lines, read, tick, format }: Props) {
   const place = useRef<HTMLDivElement>(null);
   const plot = useRef<uPlot>(null);
   const { ref, width } = useElementSize();
@@ -41,11 +39,11 @@ export const LiveChart = memo(function LiveChart({ title, lines, read, tick, spa
       {
         width,
         height: 150,
-        padding: [8, 8, 0, 0],
+        padding: [8, 26, 0, 0],
         cursor: { show: false },
         legend: { show: false },
         scales: {
-          x: { range: (_, __, max) => [max - span, max] },
+          x: { range: (_, min, max) => [shownFrom(min, max), max] },
           y: { range: (_, __, max) => [0, max > 0 ? max * 1.15 : 1] },
         },
         axes: [
@@ -62,7 +60,7 @@ export const LiveChart = memo(function LiveChart({ title, lines, read, tick, spa
       plot.current = null;
       u.destroy();
     };
-  }, [width, lines, span, format, scheme]);
+  }, [width, lines, format, scheme]);
   useEffect(() => {
     const frame = requestAnimationFrame(() => plot.current?.setData(dataOf(latest.current())));
     return () => cancelAnimationFrame(frame);

@@ -11,31 +11,32 @@ const band = 4; // of the upstream's state, below the line
 const tint: Record<Health, string> = { up: '#12b886', waiting: '#f59f00', down: '#fa5252' };
 
 /** Spark is a feed's rate over the last minutes, with a band below that has the colour of its upstream's state. Drawn only while it is seen. */
-export const Spark = memo(function Spark({ line, span, tick, label }: { line: FeedLine | undefined; span: number; tick: unknown; label: string }) {
+export const Spark = memo(function Spark({ line, from, tick, label }: { line: FeedLine | undefined; from: number; tick: unknown; label: string }) {
   const canvas = useRef<HTMLCanvasElement>(null);
   const seen = useRef(false);
-  const latest = useRef(line);
-  latest.current = line;
   const scheme = useComputedColorScheme();
+  const paint = () => canvas.current && line && draw(canvas.current, line, from, scheme === 'dark' ? '#c9c9c9' : '#333');
+  const latest = useRef(paint);
+  latest.current = paint;
   useEffect(() => {
-    const c = canvas.current!;
     const watch = new IntersectionObserver((all) => {
       const was = seen.current;
       seen.current = all.at(-1)!.isIntersecting;
-      if (seen.current && !was) draw(c, latest.current, span);
+      if (seen.current && !was) latest.current();
     });
-    watch.observe(c);
+    watch.observe(canvas.current!);
     return () => watch.disconnect();
-  }, [span]);
+  }, []);
   useEffect(() => {
     if (!seen.current) return;
-    const frame = requestAnimationFrame(() => canvas.current && draw(canvas.current, latest.current, span));
+    const frame = requestAnimationFrame(() => latest.current());
     return () => cancelAnimationFrame(frame);
-  }, [tick, span, scheme]);
+  }, [tick, scheme]);
   return <canvas ref={canvas} className="spark" role="img" aria-label={label} />;
 });
 
-function draw(c: HTMLCanvasElement, line: FeedLine | undefined, span: number) {
+/** draw shows a feed from a time on, in Unix seconds, up to its newest sample. */
+function draw(c: HTMLCanvasElement, line: FeedLine, from: number, colour: string) {
   const ratio = window.devicePixelRatio || 1;
   if (c.width !== Math.round(width * ratio)) {
     c.width = Math.round(width * ratio);
@@ -45,22 +46,21 @@ function draw(c: HTMLCanvasElement, line: FeedLine | undefined, span: number) {
   if (!g) return;
   g.setTransform(ratio, 0, 0, ratio, 0, 0);
   g.clearRect(0, 0, width, height);
-  if (!line?.t.length) return;
   const end = line.t.at(-1)!;
-  const x = (i: number) => width - ((end - line.t[i]!) / span) * width;
+  const x = (i: number) => ((line.t[i]! - from) / (end - from)) * width;
   const top = Math.max(1, ...line.rate) * 1.1;
   const floor = height - band - 2;
-  g.strokeStyle = getComputedStyle(c).color;
+  g.strokeStyle = colour;
   g.lineWidth = 1;
   g.beginPath();
   line.rate.forEach((r, i) => (i ? g.lineTo : g.moveTo).call(g, x(i), floor - (r / top) * (floor - 1)));
   g.stroke();
-  for (let from = 0; from < line.t.length; ) {
-    let to = from;
-    while (to + 1 < line.t.length && line.health[to + 1] === line.health[from]) to++;
+  for (let i = 0; i < line.t.length; ) {
+    let to = i;
+    while (to + 1 < line.t.length && line.health[to + 1] === line.health[i]) to++;
     const right = to + 1 < line.t.length ? x(to + 1) : width;
-    g.fillStyle = tint[line.health[from]!];
-    g.fillRect(x(from), height - band, Math.max(right - x(from), 2), band);
-    from = to + 1;
+    g.fillStyle = tint[line.health[i]!];
+    g.fillRect(Math.min(x(i), width - 2), height - band, Math.max(right - x(i), 2), band);
+    i = to + 1;
   }
 }
