@@ -104,7 +104,10 @@ test('the monitor', async (t) => {
     await fact('Latency, p99').getByText(/\d m?s$/).waitFor();
     await fact('Deliveries/s').getByText(/^\d{2,3}(\.\d)?$/).waitFor();
     assert.equal(await table.locator('tbody tr').count(), feeds);
-    await page.waitForFunction(() => document.querySelectorAll('figure.live canvas').length === 6);
+    await page.waitForFunction(() => {
+      const charts = [...document.querySelectorAll('figure.live .plot')];
+      return charts.length === 6 && charts.every((c) => c.clientWidth > 200 && c.querySelector('canvas')?.clientWidth === c.clientWidth);
+    });
   });
 
   await t.test(`has at least ${least} frames a second`, async () => {
@@ -128,12 +131,14 @@ test('the monitor', async (t) => {
     await row('/f/07').getByText(/^(backoff|error|opening)$/).waitFor();
     await table.locator('tbody tr').first().getByText('/f/07', { exact: true }).waitFor();
     assert.equal(await row('/f/08').getByText('up', { exact: true }).count(), 1);
+    await page.evaluate(() => scrollTo(0, 0));
     await page.screenshot({ path: `${out}/00-monitor-all.png`, fullPage: true });
   });
 
   await t.test('filters, and stands still when asked', async () => {
     // What is looked at is one row in ten: all of them are the same to the accessibility check, which takes long.
     await page.getByRole('textbox', { name: 'Filter feeds' }).fill('7');
+    await page.evaluate(() => scrollTo(0, 0));
     await page.waitForFunction(() => document.querySelectorAll('table[aria-label=Feeds] tbody tr').length === 5);
     await look(page, 'monitor');
     await page.emulateMedia({ colorScheme: 'dark' });
@@ -149,6 +154,7 @@ test('the monitor', async (t) => {
     await page.getByRole('tab', { name: 'Monitor', selected: true }).waitFor();
     await fact('Upstreams up').getByText(`${feeds - 1} of ${feeds}`).waitFor();
     await page.getByRole('textbox', { name: 'Filter feeds' }).fill('7');
+    await page.evaluate(() => scrollTo(0, 0));
     await look(page, 'monitor-api');
     await page.goto(`${base}apis`);
     await page.getByRole('cell', { name: `${feeds - 1} of ${feeds}` }).waitFor();
@@ -163,6 +169,7 @@ test('the monitor', async (t) => {
     await page.goto(`${base}monitor`);
     await fact('Latency, p99').getByText(/\d m?s$/).waitFor();
     await page.getByRole('textbox', { name: 'Filter feeds' }).fill('7');
+    await page.evaluate(() => scrollTo(0, 0));
     await look(page, 'monitor-360');
     await page.setViewportSize({ width: 1200, height: 850 });
   });

@@ -1,7 +1,6 @@
 import 'uplot/dist/uPlot.min.css';
 
 import { Text, useComputedColorScheme } from '@mantine/core';
-import { useElementSize } from '@mantine/hooks';
 import { memo, useEffect, useRef } from 'react';
 import uPlot from 'uplot';
 
@@ -9,6 +8,8 @@ import { shownFrom, type Values } from '../live/history';
 
 /** LineOf is one line: how it is called and coloured. */
 export type LineOf = { label: string; colour: string };
+
+const height = 150;
 
 type Props = {
   title: string;
@@ -27,23 +28,22 @@ type Props = {
 export const LiveChart = memo(function LiveChart({ title, lines, read, tick, format }: Props) {
   const place = useRef<HTMLDivElement>(null);
   const plot = useRef<uPlot>(null);
-  const { ref, width } = useElementSize();
   const scheme = useComputedColorScheme();
   const latest = useRef(read);
   latest.current = read;
   useEffect(() => {
-    if (!width || !place.current) return;
-    const text = getComputedStyle(place.current).color;
+    const at = place.current!;
+    const text = getComputedStyle(at).color;
     const axis: uPlot.Axis = { stroke: text, grid: { stroke: 'rgba(128,128,128,0.2)', width: 1 }, ticks: { show: false }, font: '11px system-ui' };
     const u = new uPlot(
       {
-        width,
-        height: 150,
+        width: at.clientWidth,
+        height,
         padding: [8, 26, 0, 0],
         cursor: { show: false },
         legend: { show: false },
         scales: {
-          x: { range: (_, min, max) => [shownFrom(min, max), max] },
+          x: { range: () => extent(latest.current().t) },
           y: { range: (_, __, max) => [0, max > 0 ? max * 1.15 : 1] },
         },
         axes: [
@@ -53,21 +53,24 @@ export const LiveChart = memo(function LiveChart({ title, lines, read, tick, for
         series: [{}, ...lines.map((l) => ({ label: l.label, stroke: l.colour, width: 1.5, points: { show: false } }))],
       },
       dataOf(latest.current()),
-      place.current,
+      at,
     );
     plot.current = u;
+    const wide = new ResizeObserver(() => at.clientWidth && at.clientWidth !== u.width && u.setSize({ width: at.clientWidth, height }));
+    wide.observe(at);
     return () => {
+      wide.disconnect();
       plot.current = null;
       u.destroy();
     };
-  }, [width, lines, format, scheme]);
+  }, [lines, format, scheme]);
   useEffect(() => {
     const frame = requestAnimationFrame(() => plot.current?.setData(dataOf(latest.current())));
     return () => cancelAnimationFrame(frame);
   }, [tick]);
   const now = read().values.map((v) => v.at(-1));
   return (
-    <figure className="live" ref={ref} aria-label={title}>
+    <figure className="live" aria-label={title}>
       <figcaption>
         <Text size="sm" fw={600} span>
           {title}
@@ -80,10 +83,13 @@ export const LiveChart = memo(function LiveChart({ title, lines, read, tick, for
           </Text>
         ))}
       </figcaption>
-      <div ref={place} role="img" aria-label={`${title} over the last minutes`} />
+      <div ref={place} className="plot" role="img" aria-label={`${title} over the last minutes`} />
     </figure>
   );
 });
+
+/** extent is the time that is shown; uPlot's own idea of it is a day where there is one sample. */
+const extent = (t: number[]): [number, number] => (t.length ? [shownFrom(t[0]!, t.at(-1)!), t.at(-1)!] : [0, 1]);
 
 const dataOf = ({ t, values }: { t: number[]; values: Values[] }) => [t, ...values] as uPlot.AlignedData;
 
