@@ -31,7 +31,7 @@ func (p *process) tellPresence(context.Context) error {
 	var told uint64 // revision that refused is of; only Say uses both
 	var refused []string
 	t, err := presence.NewTeller(presence.TellerConfig{
-		Bus: p.broker.Bus(), Node: nodeName(p.cfg), Moved: p.manager.Moved, Clients: p.clientsOf, Usage: p.viewer.usage, Log: p.log,
+		Bus: p.broker.Bus(), Node: nodeName(p.cfg), Moved: p.manager.Moved, Clients: p.clientsOf, Usage: p.viewer.usage, Figures: p.figures, Log: p.log,
 		Say: func() presence.Edge {
 			rev := p.manager.Rev() // before what is refused of it
 			if rev != told {
@@ -67,12 +67,13 @@ func edgeURLs(addrs map[string]net.Addr) []string {
 	return out
 }
 
-// clientsOf lists the feeds of an API that clients here read.
-func (p *process) clientsOf(api, version string) []presence.Feed {
+// clientsOf lists the feeds of an API that clients here read, or all of them.
+func (p *process) clientsOf(api, version string, all bool) []presence.Feed {
 	var out []presence.Feed
 	for _, f := range p.hub.Status() {
-		if f.Demand.API == api && f.Demand.Version == version {
-			out = append(out, presence.Feed{Feed: f.Feed.String(), Topic: f.Demand.Topic, Path: remoteFeed(f).Path, Clients: f.Clients})
+		if all || f.Demand.API == api && f.Demand.Version == version {
+			out = append(out, presence.Feed{API: f.Demand.API, Version: f.Demand.Version, Feed: f.Feed.String(), Topic: f.Demand.Topic, Path: remoteFeed(f).Path,
+				Clients: f.Clients, EventsPerSecond: f.PerSecond, LagMs: f.Lag.Milliseconds(), Gaps: f.Gaps})
 		}
 	}
 	return out
@@ -101,7 +102,10 @@ func (n nodes) Feeds(ctx context.Context, name, version string) (feeds []admin.F
 		}
 	}
 	slices.Sort(silent)
-	return joined(report.Feeds, clients), slices.Compact(silent)
+	for _, f := range joined(report.Feeds, clients) {
+		feeds = append(feeds, f.FeedState)
+	}
+	return feeds, slices.Compact(silent)
 }
 
 // clients asks every edge for the feeds of an API that its clients read.
@@ -110,7 +114,7 @@ func (n nodes) clients(ctx context.Context, name, version string) (all []presenc
 	var asking errgroup.Group
 	asking.SetLimit(asksAtOnce)
 	if n.p.manager == nil && n.p.edge != nil { // with definitions of its own it tells nobody else
-		all = n.p.clientsOf(name, version)
+		all = n.p.clientsOf(name, version, false)
 	}
 	for _, e := range n.Edges() {
 		asking.Go(func() error {
@@ -128,7 +132,7 @@ func (n nodes) clients(ctx context.Context, name, version string) (all []presenc
 	return all, silent
 }
 
-// feedsOf lists the feeds of an API as the ingest nodes tell.
+// feedsOf lists the feeds of an API as the ingest nodes tell, or of all with name "".
 func (p *process) feedsOf(ctx context.Context, name, version string) feedsReport {
 	r := feedsReport{}
 	if p.members != nil {
@@ -136,19 +140,20 @@ func (p *process) feedsOf(ctx context.Context, name, version string) feedsReport
 	} else if p.ingest != nil {
 		r.Feeds = p.merge(p.ingest.Feeds(), p.unowned())
 	}
-	r.Feeds = slices.DeleteFunc(r.Feeds, func(f feedReport) bool { return f.API != name || f.Version != version })
+	r.Feeds = slices.DeleteFunc(r.Feeds, func(f feedReport) bool { return name != "" && (f.API != name || f.Version != version) })
 	return r
 }
 
 // joined makes one list of what ingest nodes and edges tell.
-func joined(feeds []feedReport, clients []presence.Feed) []admin.FeedState {
-	var out []admin.FeedState
+func joined(feeds []feedReport, clients []presence.Feed) []admin.SeenFeed {
+	var out []admin.SeenFeed
 	now := time.Now()
 	at := map[string]int{}
 	for _, f := range feeds {
 		at[f.Feed] = len(out)
-		s := admin.FeedState{Path: f.Path, Topic: f.Topic, State: f.State, Why: f.Why, Since: f.Since, Owner: f.Node, Standby: f.Standby, Always: f.Always,
-			EventsPerSecond: float32(f.EventsPerSecond)}
+		s := admin.SeenFeed{API: f.API + "@" + f.Version, LagMs: f.LagMs, Gaps: f.Markers, FeedState: admin.FeedState{
+			Path: f.Path, Topic: f.Topic, State: f.State, Why: f.Why, Since: f.Since, Owner: f.Node, Standby: f.Standby, Always: f.Always,
+			EventsPerSecond: float32(f.EventsPerSecond)}}
 		if f.State == broker.StateBlocked { // the reason names the address that a name stands for
 			s.Why = "its address is not one that endpoints may have"
 		}
@@ -162,10 +167,14 @@ func joined(feeds []feedReport, clients []presence.Feed) []admin.FeedState {
 		if !known {
 			i = len(out)
 			at[c.Feed] = i
-			out = append(out, admin.FeedState{Path: c.Path, Topic: c.Topic, State: stateUnowned})
+			out = append(out, admin.SeenFeed{API: c.API + "@" + c.Version, FeedState: admin.FeedState{Path: c.Path, Topic: c.Topic, State: stateUnowned}})
 		}
-		out[i].Clients += c.Clients
-		out[i].Topic = cmp.Or(out[i].Topic, c.Topic)
+		f := &out[i]
+		f.Clients += c.Clients
+		f.Topic = cmp.Or(f.Topic, c.Topic)
+		f.DeliveriesPerSecond += c.EventsPerSecond * float64(c.Clients)
+		f.LagMs = max(f.LagMs, c.LagMs)
+		f.Gaps = max(f.Gaps, c.Gaps)
 	}
 	return out
 }

@@ -2677,6 +2677,12 @@ type ImportWSO2Params struct {
 // ImportWSO2ParamsWait defines parameters for ImportWSO2.
 type ImportWSO2ParamsWait string
 
+// MonitorParams defines parameters for Monitor.
+type MonitorParams struct {
+	// API only this API, as `name@version`
+	API string `form:"api,omitempty" json:"api,omitempty"`
+}
+
 // ListPlansParams defines parameters for ListPlans.
 type ListPlansParams struct {
 	// Limit most entries of a page
@@ -3396,6 +3402,9 @@ type ServerInterface interface {
 	// ChangePassword Change your own password
 	// (PUT /api/v1/me/password)
 	ChangePassword(ctx echo.Context) error
+	// Monitor What runs and how well, as it is now
+	// (GET /api/v1/monitor)
+	Monitor(ctx echo.Context, params MonitorParams) error
 	// ListPlans List plans
 	// (GET /api/v1/plans)
 	ListPlans(ctx echo.Context, params ListPlansParams) error
@@ -5392,6 +5401,24 @@ func (w *ServerInterfaceWrapper) ChangePassword(ctx echo.Context) error {
 	return err
 }
 
+// Monitor converts echo context to params.
+func (w *ServerInterfaceWrapper) Monitor(ctx echo.Context) error {
+	var err error
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params MonitorParams
+	// ------------- Optional query parameter "api" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "api", ctx.QueryParams(), &params.API, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter api: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.Monitor(ctx, params)
+	return err
+}
+
 // ListPlans converts echo context to params.
 func (w *ServerInterfaceWrapper) ListPlans(ctx echo.Context) error {
 	var err error
@@ -6104,6 +6131,7 @@ func RegisterHandlersWithOptions(router EchoRouter, si ServerInterface, options 
 	router.GET(options.BaseURL+"/api/v1/apis/:id/status", wrapper.GetAPIStatus, options.OperationMiddlewares["getAPIStatus"]...)
 	router.GET(options.BaseURL+"/api/v1/edges", wrapper.ListEdges, options.OperationMiddlewares["listEdges"]...)
 	router.GET(options.BaseURL+"/api/v1/watch", wrapper.Watch, options.OperationMiddlewares["watch"]...)
+	router.GET(options.BaseURL+"/api/v1/monitor", wrapper.Monitor, options.OperationMiddlewares["monitor"]...)
 	router.GET(options.BaseURL+"/api/v1/availability", wrapper.CheckAvailability, options.OperationMiddlewares["checkAvailability"]...)
 	router.POST(options.BaseURL+"/api/v1/apply", wrapper.Apply, options.OperationMiddlewares["apply"]...)
 	router.GET(options.BaseURL+"/api/v1/dev/apis", wrapper.ListPublicAPIs, options.OperationMiddlewares["listPublicAPIs"]...)

@@ -22,6 +22,8 @@ type Nodes interface {
 	Feeds(ctx context.Context, name, version string) (feeds []FeedState, silent []string)
 	// Usage tells how limits stand, one Used for each, and how many edges did not tell in time.
 	Usage(ctx context.Context, limits []presence.Limit) (u presence.Usage, silent int)
+	// Look asks for all that runs.
+	Look(ctx context.Context) Look
 }
 
 // unheard is Nodes where nobody listens to them.
@@ -38,6 +40,8 @@ func (unheard) Feeds(context.Context, string, string) ([]FeedState, []string) { 
 func (unheard) Usage(context.Context, []presence.Limit) (presence.Usage, int) {
 	return presence.Sum(nil), 0
 }
+
+func (unheard) Look(context.Context) Look { return Look{} }
 
 // waitTime is how long a change waits for the edges.
 const waitTime = 10 * time.Second

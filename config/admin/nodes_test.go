@@ -24,7 +24,8 @@ func (r *rig) startEdge(name string) (*edge, func()) {
 	r.t.Helper()
 	e := &edge{}
 	teller, err := presence.NewTeller(presence.TellerConfig{Bus: r.node.Bus(), Node: name, Log: slog.New(slog.DiscardHandler),
-		Moved: r.server.catalog.Moved, Clients: func(string, string) []presence.Feed { return nil },
+		Moved: r.server.catalog.Moved, Clients: func(string, string, bool) []presence.Feed { return nil },
+		Figures: func() presence.Figures { return presence.Figures{} },
 		Say: func() presence.Edge {
 			said := presence.Edge{Node: name, Boot: "b", Version: "test", Group: "default", URLs: []string{"http://127.0.0.1:8080"}, Rev: e.rev.Load(), Clients: 7}
 			if e.lag.Load() == 0 {

@@ -46,6 +46,8 @@ type heard struct {
 	*presence.Roster
 	feeds  []FeedState
 	silent []string
+	look   func(n int) Look // nil = nothing runs; n counts the looks
+	looked int
 	usage  func(limits []presence.Limit) (presence.Usage, int) // nil = nobody tells
 }
 
@@ -54,6 +56,15 @@ func (h *heard) Usage(_ context.Context, limits []presence.Limit) (presence.Usag
 		return presence.Sum(nil), 0
 	}
 	return h.usage(limits)
+}
+
+// Look is called by one at a time.
+func (h *heard) Look(context.Context) Look {
+	h.looked++
+	if h.look == nil {
+		return Look{}
+	}
+	return h.look(h.looked)
 }
 
 func (h *heard) Feeds(_ context.Context, _, _ string) ([]FeedState, []string) {

@@ -29,21 +29,23 @@ const closeTimeout = 5 * time.Second
 
 // Server is the management API. Make it with New, open it with Listen, start it with Run.
 type Server struct {
-	log      *slog.Logger
-	accounts *auth.Accounts
-	catalog  *catalog.Manager
-	access   *access.Store
-	tickets  *token.Tickets // nil = none are made
-	options  catalog.Options
-	reach    *outbound.Guard // nil = nothing is fetched
-	nodes    Nodes
-	noImport bool
-	build    version.Build
-	contract *contract
-	origins  *http.CrossOriginProtection
-	page     []byte // the document as HTML
-	watching watchers
-	probing  chan struct{} // a place for each endpoint that is looked at
+	log        *slog.Logger
+	accounts   *auth.Accounts
+	catalog    *catalog.Manager
+	access     *access.Store
+	tickets    *token.Tickets // nil = none are made
+	options    catalog.Options
+	reach      *outbound.Guard // nil = nothing is fetched
+	nodes      Nodes
+	noImport   bool
+	build      version.Build
+	contract   *contract
+	origins    *http.CrossOriginProtection
+	page       []byte // the document as HTML
+	watching   readers
+	monitoring readers
+	looks      looks
+	probing    chan struct{} // a place for each endpoint that is looked at
 	// probeTime is how long that may take; tests have less.
 	probeTime time.Duration
 	ending    chan struct{} // closed when Run ends, for answers that would go on
@@ -99,6 +101,8 @@ func New(d Deps) (*Server, error) {
 	}
 	s := &Server{log: d.Logger, accounts: d.Accounts, catalog: d.Catalog, access: d.Access, tickets: d.Tickets, options: d.Options, reach: d.Guard,
 		noImport: d.NoImport, nodes: d.Nodes, build: d.Build, portal: d.Portal, contract: c, page: c.page(), origins: http.NewCrossOriginProtection(),
+		watching:   readers{what: "streams of changes", most: mostWatchers, of: mostWatchersBy},
+		monitoring: readers{what: "monitors", most: mostMonitors, of: mostMonitorsBy}, looks: looks{nodes: d.Nodes},
 		ending: make(chan struct{}), probing: make(chan struct{}, probesAtOnce), probeTime: probeTime}
 	if s.certs = d.Certs; s.certs != nil && d.HSTS > 0 {
 		s.hsts = fmt.Sprintf("max-age=%d", int64(d.HSTS.Seconds()))

@@ -1,10 +1,8 @@
 package admin
 
 import (
-	"net/http"
 	"strconv"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/labstack/echo/v4"
@@ -12,17 +10,12 @@ import (
 	"sluice/config/catalog"
 	"sluice/internal/access"
 	"sluice/internal/auth"
-	"sluice/internal/doc"
 	"sluice/internal/problem"
-	"sluice/internal/sse"
 )
 
 // Times and bounds of streams of changes.
 const (
-	watchHeartbeat = 15 * time.Second
-	watchLook      = time.Second      // how often the caller's standing is looked at, beside each change
-	watchWrite     = 10 * time.Second // a reader who takes longer is cut
-	watchBehind    = 5 * time.Second  // how long this node may be behind the reader
+	watchBehind = 5 * time.Second // how long this node may be behind the reader
 
 	mostWatchers   = 1000
 	mostWatchersBy = 32 // of one user
@@ -44,15 +37,11 @@ func (s *Server) Watch(c echo.Context, params WatchParams) error {
 		return err
 	}
 	defer leave()
-	w := &watcher{server: s, op: s.contract.find(http.MethodGet, c.Path()), standing: s.accounts.Standing(caller.Name, bearer(c.Request())),
-		out: c.Response(), control: http.NewResponseController(c.Response()), kinds: kinds, at: from, began: time.Now()}
-	if err := w.control.SetReadDeadline(time.Time{}); err != nil { // the server's is for requests that end
+	f, err := s.newFlow(c)
+	if err != nil {
 		return err
 	}
-	h := c.Response().Header()
-	h.Set(echo.HeaderContentType, "text/event-stream")
-	h.Set("X-Accel-Buffering", "no")
-	c.Response().WriteHeader(http.StatusOK)
+	w := &watcher{flow: f, server: s, kinds: kinds, at: from, began: time.Now()}
 	if err := w.run(c.Request().Context().Done(), s.ending); err != nil {
 		s.log.Debug("stream of changes ended", "user", caller.Name, "error", err)
 	}
@@ -127,54 +116,13 @@ func (s *Server) watchFrom(c echo.Context, params WatchParams, kinds map[string]
 	return place{s.catalog.Rev(), s.access.Status().Access, both}, nil
 }
 
-// bearer is the token of a request, "" if it has none.
-func bearer(r *http.Request) string {
-	if scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " "); strings.EqualFold(scheme, "bearer") {
-		return strings.TrimSpace(token)
-	}
-	return ""
-}
-
-// watchers counts the streams of changes that are open.
-type watchers struct {
-	mu  sync.Mutex // guards what follows
-	all int
-	by  map[string]int // by user
-}
-
-// enter counts one more, until leave; it refuses one too many.
-func (w *watchers) enter(user string) (leave func(), err error) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if w.all >= mostWatchers || w.by[user] >= mostWatchersBy {
-		return nil, &problem.Error{Kind: problem.TooManyConnections, Detail: "As many streams of changes are open as may be.", RetryAfter: 5 * time.Second}
-	}
-	if w.by == nil {
-		w.by = map[string]int{}
-	}
-	w.all++
-	w.by[user]++
-	return func() {
-		w.mu.Lock()
-		defer w.mu.Unlock()
-		w.all--
-		if w.by[user]--; w.by[user] == 0 {
-			delete(w.by, user)
-		}
-	}, nil
-}
-
 // watcher is one stream of changes; it belongs to its request's goroutine.
 type watcher struct {
-	server   *Server
-	op       *operation
-	standing func() (auth.Principal, bool)
-	out      http.ResponseWriter
-	control  *http.ResponseController
-	kinds    map[string]bool
-	at       place // told up to here
-	began    time.Time
-	buf      []byte
+	*flow
+	server *Server
+	kinds  map[string]bool
+	at     place // told up to here
+	began  time.Time
 }
 
 // change is WatchedChange as it is written.
@@ -207,7 +155,7 @@ func (w *watcher) run(gone, ending <-chan struct{}) error {
 	beat, look := time.NewTicker(watchHeartbeat), time.NewTicker(watchLook)
 	defer beat.Stop()
 	defer look.Stop()
-	if err := w.event(eventReady, position{w.at.api, w.at.access}); err != nil {
+	if err := w.tell(eventReady, position{w.at.api, w.at.access}); err != nil {
 		return err
 	}
 	for {
@@ -215,11 +163,11 @@ func (w *watcher) run(gone, ending <-chan struct{}) error {
 		if w.at.both {
 			others = w.server.access.Moved()
 		}
-		caller, stands := w.standing()
+		caller, reason := w.caller()
 		switch {
-		case !stands:
-			return w.end("signed-out")
-		case !w.op.allows(caller), w.kinds[catalog.KindAPI] && !caller.Has(auth.RoleCreator) && !caller.Has(auth.RolePublisher):
+		case reason != "":
+			return w.end(reason)
+		case w.kinds[catalog.KindAPI] && !caller.Has(auth.RoleCreator) && !caller.Has(auth.RolePublisher):
 			return w.end("role-lost")
 		}
 		if err := w.changes(caller); err != nil {
@@ -230,7 +178,7 @@ func (w *watcher) run(gone, ending <-chan struct{}) error {
 		case <-others:
 		case <-look.C:
 		case <-beat.C:
-			w.buf = append(w.buf, sse.Heartbeat...)
+			w.heartbeat()
 		case <-ending:
 			return w.end("shutdown")
 		case <-gone:
@@ -251,7 +199,7 @@ func (w *watcher) changes(caller auth.Principal) error {
 	}
 	if !known {
 		w.began = time.Now()
-		if err := w.event(eventReset, position{w.at.api, w.at.access}); err != nil {
+		if err := w.tell(eventReset, position{w.at.api, w.at.access}); err != nil {
 			return err
 		}
 	}
@@ -278,9 +226,9 @@ func (w *watcher) apis(caller auth.Principal) (bool, error) {
 		switch {
 		case m.Record != nil && manages(caller, m.Record):
 			summary := summaryOf(m.Record)
-			err = w.event(eventChanged, change{Kind: catalog.KindAPI, ID: m.Record.ID(), Rev: m.Rev, API: &summary})
+			err = w.tell(eventChanged, change{Kind: catalog.KindAPI, ID: m.Record.ID(), Rev: m.Rev, API: &summary})
 		case m.Before != nil && sees(caller, *m.Before):
-			err = w.event(eventDeleted, change{Kind: catalog.KindAPI, ID: m.Before.ID, Rev: m.Rev})
+			err = w.tell(eventDeleted, change{Kind: catalog.KindAPI, ID: m.Before.ID, Rev: m.Rev})
 		case !m.Known: // the caller may have seen it
 			known = false
 		}
@@ -317,7 +265,7 @@ func (w *watcher) records(caller auth.Principal) (bool, error) {
 			continue
 		}
 		c.Rev = m.Rev
-		if err := w.event(name, c); err != nil {
+		if err := w.tell(name, c); err != nil {
 			return ok, err
 		}
 	}
@@ -347,46 +295,5 @@ func (s *Server) shownTo(p auth.Principal, record any, owner string) (change, bo
 	return change{}, false
 }
 
-// end tells why the stream ends.
-func (w *watcher) end(reason string) error {
-	text, err := doc.Marshal(struct {
-		Reason string `json:"reason"`
-	}{reason})
-	if err != nil {
-		return err
-	}
-	w.buf = sse.AppendFrame(w.buf, sse.AppendBody(nil, []byte(eventEnd), text), nil)
-	return w.flush()
-}
-
-// mostUnsent is how many bytes of events are sent together.
-const mostUnsent = 64 << 10
-
-// event adds one event, and sends if enough wait.
-func (w *watcher) event(name string, data any) error {
-	text, err := doc.Marshal(data)
-	if err != nil {
-		return err
-	}
-	w.buf = sse.AppendFrame(w.buf, sse.AppendBody(nil, []byte(name), text), []byte(w.at.String()))
-	if len(w.buf) < mostUnsent {
-		return nil
-	}
-	return w.flush()
-}
-
-// flush sends what waits.
-func (w *watcher) flush() error {
-	if len(w.buf) == 0 {
-		return nil
-	}
-	if err := w.control.SetWriteDeadline(time.Now().Add(watchWrite)); err != nil {
-		return err
-	}
-	_, err := w.out.Write(w.buf)
-	w.buf = w.buf[:0]
-	if err != nil {
-		return err
-	}
-	return w.control.Flush()
-}
+// tell adds an event whose id is the place up to which all was told.
+func (w *watcher) tell(name string, data any) error { return w.event(name, w.at.String(), data) }

@@ -37,15 +37,23 @@ type stream struct {
 	close    func()
 }
 
-// watch opens a stream. Further arguments are names and values of header fields.
+// watch opens a stream of changes. Further arguments are names and values of header fields.
 func (c client) watch(query string, header ...string) *stream {
 	c.t.Helper()
+	return c.stream("/api/v1/watch"+query, header...)
+}
+
+// stream opens what does not end.
+func (c client) stream(target string, header ...string) *stream {
+	c.t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, c.http.URL+"/api/v1/watch"+query, nil)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, c.http.URL+target, nil)
 	if err != nil {
 		c.t.Fatal(err)
 	}
-	req.Header.Set("Authorization", "Bearer "+c.token)
+	if c.token != "" {
+		req.Header.Set("Authorization", "Bearer "+c.token)
+	}
 	for i := 0; i+1 < len(header); i += 2 {
 		req.Header.Set(header[i], header[i+1])
 	}
@@ -72,8 +80,8 @@ func (s *stream) next() told {
 		s.t.Fatalf("the stream ended: %v", err)
 	}
 	e := told{string(ev.Type), string(ev.ID), string(ev.Data)}
-	if e.name == eventChanged || e.name == eventDeleted {
-		schema := s.contract.doc.Components.Schemas["WatchedChange"].Value
+	if name := map[string]string{eventChanged: "WatchedChange", eventDeleted: "WatchedChange", eventSample: "MonitorSample"}[e.name]; name != "" {
+		schema := s.contract.doc.Components.Schemas[name].Value
 		if err := schema.VisitJSON(decodeAs[any](s.t, ev.Data)); err != nil {
 			s.t.Errorf("%s is not as openapi.yaml says: %v", ev.Data, err)
 		}

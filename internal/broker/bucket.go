@@ -77,8 +77,8 @@ func (a *admin) createBucket(ctx context.Context, spec BucketSpec) error {
 		MaxMsgSize:        bucketMaxItem,
 		MaxAge:            spec.MaxAge,
 		MaxConsumers:      -1,
-		// Not in memory, however short it lives: when two of three servers are killed, a group in memory has no majority ever
-		// after, and its servers stay unhealthy.
+		// Not in memory, however short it lives: when two of three servers are killed under load, a group in memory may find no
+		// leader any more, and its servers stay unhealthy.
 		Storage:     jetstream.FileStorage,
 		Replicas:    1,
 		Duplicates:  dupWindow,

@@ -3,8 +3,6 @@ package presence
 import (
 	"context"
 	"encoding/json"
-	"errors"
-	"fmt"
 
 	"sluice/internal/broker"
 )
@@ -18,17 +16,24 @@ const (
 
 // Feed is one feed that clients of an edge read.
 type Feed struct {
+	API     string `json:"api"`
+	Version string `json:"version"`
 	Feed    string `json:"feed"` // subject tokens, as in logs
 	Topic   string `json:"topic"`
 	Path    string `json:"path"` // below the API's base, canonical query included
 	Clients int    `json:"clients"`
+
+	EventsPerSecond float64 `json:"eventsPerSecond,omitempty"` // that came to this edge, over the last seconds
+	LagMs           int64   `json:"lagMs,omitempty"`           // since when stored events are known to be missing here
+	Gaps            uint64  `json:"gaps,omitempty"`            // told, since the edge holds the feed
 }
 
-// ask is a question on broker.ClientsSubject.
+// ask is a question on broker.ClientsSubject: for the clients of one API, for All that there is and the figures, or how limits stand.
 type ask struct {
 	V       int    `json:"v"` // 1
-	API     string `json:"api"`
-	Version string `json:"version"`
+	API     string `json:"api,omitempty"`
+	Version string `json:"version,omitempty"`
+	All     bool   `json:"all,omitempty"`
 	From    int    `json:"from"`
 	// Usage asks about limits in place of clients.
 	Usage []Limit `json:"usage,omitempty"`
@@ -36,10 +41,11 @@ type ask struct {
 
 // page is a part of the answer.
 type page struct {
-	V     int    `json:"v"` // 1
-	Feeds []Feed `json:"feeds"`
-	Next  int    `json:"next,omitempty"` // where the next part begins; 0 = this is the last
-	Usage *Usage `json:"usage,omitempty"`
+	V       int      `json:"v"` // 1
+	Feeds   []Feed   `json:"feeds"`
+	Next    int      `json:"next,omitempty"`    // where the next part begins; 0 = this is the last
+	Figures *Figures `json:"figures,omitempty"` // in the first part of All
+	Usage   *Usage   `json:"usage,omitempty"`   // in answer to Usage
 }
 
 // answer tells who asks.
@@ -54,7 +60,13 @@ func (t *Teller) answer(_ string, body []byte, reply func([]byte) error) {
 		}
 		return
 	}
-	text, err := json.Marshal(pageOf(t.cfg.Clients(a.API, a.Version), a.From))
+	p := pageOf(t.cfg.Clients(a.API, a.Version, a.All), a.From)
+	if a.All && a.From == 0 {
+		f := t.cfg.Figures()
+		f.Counts = f.Counts[:min(len(f.Counts), mostCounts)]
+		p.Figures = &f
+	}
+	text, err := json.Marshal(p)
 	if err == nil {
 		err = reply(text)
 	}
@@ -69,7 +81,7 @@ func pageOf(all []Feed, from int) page {
 	size := 0
 	for i := min(from, len(all)); i < len(all); i++ {
 		f := all[i]
-		if size += 100 + len(f.Path) + len(f.Feed) + len(f.Topic); size > pageBytes && i > from {
+		if size += 200 + len(f.Path) + len(f.Feed) + len(f.Topic) + len(f.API) + len(f.Version); size > pageBytes && i > from {
 			p.Next = i
 			break
 		}
@@ -83,17 +95,9 @@ func pageOf(all []Feed, from int) page {
 func AskClients(ctx context.Context, bus broker.Bus, node, api, version string) ([]Feed, error) {
 	var all []Feed
 	for from, n := 0, 0; n < pagesMost; n++ {
-		body, err := json.Marshal(ask{V: 1, API: api, Version: version, From: from})
+		p, err := askPage(ctx, bus, node, ask{V: 1, API: api, Version: version, From: from})
 		if err != nil {
-			return nil, err
-		}
-		text, err := bus.Request(ctx, broker.ClientsSubject(node), body)
-		if err != nil {
-			return all, fmt.Errorf("clients at node %s: %w", node, err)
-		}
-		var p page
-		if err := json.Unmarshal(text, &p); err != nil || p.V != 1 {
-			return all, fmt.Errorf("clients at node %s: answer cannot be read: %w", node, errors.Join(err, broker.ErrRefused))
+			return all, err
 		}
 		all = append(all, p.Feeds...)
 		if p.Next <= from {

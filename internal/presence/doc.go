@@ -1,8 +1,8 @@
 // Package presence is what edges tell of themselves over the broker, and who listens to it: which edges live, how far each follows the
-// catalog, how many clients the feeds of an API have there, and how limits are used.
+// catalog, how many clients its feeds have there, what it counts, and how limits are used.
 //
-// Read presence.go (what is told), teller.go (an edge's side), roster.go (the listener's), clients.go and usage.go (questions and
-// their answers).
+// Read presence.go (what is told), teller.go (an edge's side), roster.go (the listener's), clients.go, figures.go and usage.go (questions
+// and their answers).
 //
 // Goroutines: Teller.Run, which waits for its answers about limits, and Roster.Run, owned by the caller; what is heard comes on the broker library's goroutine.
 //

@@ -16,11 +16,12 @@ import (
 
 // edge is a Teller whose word can be changed.
 type edge struct {
-	mu    sync.Mutex
-	says  Edge
-	moved chan struct{}
-	feeds []Feed
-	stop  func()
+	mu     sync.Mutex
+	says   Edge
+	moved  chan struct{}
+	feeds  []Feed
+	counts Figures
+	stop   func()
 }
 
 func (e *edge) say() Edge {
@@ -64,8 +65,8 @@ func run(t *testing.T, f func(context.Context) error) (stop func()) {
 func startEdge(t *testing.T, bus broker.Bus, name string, rev uint64) *edge {
 	t.Helper()
 	e := &edge{says: Edge{Node: name, Boot: "b1", Group: "default", Rev: rev}, moved: make(chan struct{})}
-	teller, err := NewTeller(TellerConfig{Bus: bus, Node: name, Say: e.say, Moved: e.changed, Clients: func(string, string) []Feed { return e.feeds },
-		Log: slog.New(slog.DiscardHandler)})
+	teller, err := NewTeller(TellerConfig{Bus: bus, Node: name, Say: e.say, Moved: e.changed, Clients: func(string, string, bool) []Feed { return e.feeds },
+		Figures: func() Figures { return e.counts }, Log: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -225,6 +226,24 @@ func TestClientsAreAskedInPages(t *testing.T) {
 		}
 		if _, err := AskClients(ctx, bus, "nobody", "market", "1.0.0"); err == nil {
 			t.Error("nobody answers")
+		}
+
+		// All that an edge counts comes with the first page; of too many counters some are left out.
+		e.counts = Figures{Boot: "b1", Clock: 5, Deliveries: 7, Ages: []Age{{Le: .01, N: 3}, {N: 1}}, Counts: make([]Count, mostCounts+1)}
+		figures, got, err := AskFigures(ctx, bus, "a")
+		if err != nil || len(got) != len(e.feeds) || got[4999] != e.feeds[4999] || figures.Deliveries != 7 || len(figures.Ages) != 2 || len(figures.Counts) != mostCounts {
+			t.Errorf("%d feeds, %+v, %v", len(got), figures, err)
+		}
+		// A build that does not know the question answers as if it was asked for an API without a name.
+		stop, err := m.Peer().Bus().Subscribe(broker.ClientsSubject("old"), func(_ string, _ []byte, reply func([]byte) error) {
+			_ = reply([]byte(`{"v":1,"feeds":[]}`))
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer stop()
+		if _, _, err := AskFigures(ctx, bus, "old"); err == nil {
+			t.Error("an edge without figures tells them")
 		}
 	})
 }

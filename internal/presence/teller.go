@@ -19,8 +19,10 @@ type TellerConfig struct {
 	Say func() Edge
 	// Moved returns a channel that is closed once Say may say something else, which is then told at once.
 	Moved func() <-chan struct{}
-	// Clients tells the feeds of an API that clients here read.
-	Clients func(api, version string) []Feed
+	// Clients tells the feeds of an API that clients here read, or all of them.
+	Clients func(api, version string, all bool) []Feed
+	// Figures tells what this edge has counted.
+	Figures func() Figures
 	// Usage tells how limits stand, one Used for each; nil = nothing is counted here. It returns soon after ctx ends.
 	Usage func(ctx context.Context, limits []Limit) Usage
 	Log   *slog.Logger
@@ -38,7 +40,7 @@ type Teller struct {
 
 // NewTeller returns a Teller. It starts nothing.
 func NewTeller(cfg TellerConfig) (*Teller, error) {
-	if cfg.Bus == nil || cfg.Node == "" || cfg.Say == nil || cfg.Moved == nil || cfg.Clients == nil || cfg.Log == nil {
+	if cfg.Bus == nil || cfg.Node == "" || cfg.Say == nil || cfg.Moved == nil || cfg.Clients == nil || cfg.Figures == nil || cfg.Log == nil {
 		return nil, errors.New("presence: bus, node, what to say and logger are needed")
 	}
 	return &Teller{cfg: cfg, slots: make(chan struct{}, mostAnswers)}, nil

@@ -20,7 +20,7 @@ func TestUsageIsAsked(t *testing.T) {
 		want := Usage{At: at, Used: []Used{{Start: at, End: at.Add(time.Hour), Given: 7, Spent: 5, Streams: 2}, {Streams: 3}}}
 		say, hang := want, make(chan struct{})
 		teller, err := NewTeller(TellerConfig{Bus: m.Peer().Bus(), Node: "a", Say: func() Edge { return Edge{Node: "a", Boot: "b"} },
-			Moved: func() <-chan struct{} { return nil }, Clients: func(string, string) []Feed { return nil }, Log: slog.New(slog.DiscardHandler),
+			Moved: func() <-chan struct{} { return nil }, Clients: func(string, string, bool) []Feed { return nil }, Figures: func() Figures { return Figures{} }, Log: slog.New(slog.DiscardHandler),
 			Usage: func(ctx context.Context, got []Limit) Usage {
 				if diff := cmp.Diff(limits, got); diff != "" {
 					t.Error(diff)

@@ -75,7 +75,7 @@ func TestServersDie(t *testing.T) {
 	core.WaitFeed("/ticks", "that the upstream is held back", func(f gateway.FeedStatus, there bool) bool { return there && f.State == "backpressure" })
 	s.Restart(0)
 	s.Restart(2)
-	s.WaitAllCurrent() // also what edges keep of access: a group that lost its majority for ever makes servers unhealthy
+	s.WaitAllCurrent() // also what edges keep of access: a group without a leader makes its servers unhealthy
 	c.awaitMore(100)
 	core.WaitFeed("/ticks", "up again", func(f gateway.FeedStatus, there bool) bool { return there && f.State == "up" })
 	for _, r := range c.clients {

@@ -136,7 +136,7 @@ func TestWalks(t *testing.T) {
 	chromium := browser(t)
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
 	defer cancel()
-	walks, build, short := []string{"seed", "roles", "errors", "weight"}, []string{"run", "--silent", "build"}, ""
+	walks, build, short := []string{"seed", "roles", "errors", "monitor", "weight"}, []string{"run", "--silent", "build"}, ""
 	if testing.Short() {
 		walks, build, short = walks[:1], []string{"exec", "--offline", "--", "vite", "build", "--logLevel", "warn"}, "1"
 	}
@@ -152,7 +152,7 @@ func TestWalks(t *testing.T) {
 	}
 	for _, walk := range walks {
 		t.Run(walk, func(t *testing.T) {
-			feed, control := freeAddr(t), freeAddr(t)
+			feed, control, edge := freeAddr(t), freeAddr(t), freeAddr(t)
 			start(t, program, "http://"+feed+"/stream/any/probe?fault=none", nil, "feed", "--addr", feed, "--rate", "20")
 			data := t.TempDir()
 			secret := filepath.Join(data, "password")
@@ -160,8 +160,8 @@ func TestWalks(t *testing.T) {
 				t.Fatal(err)
 			}
 			start(t, program, "http://"+control+"/version", []string{"SLUICE_CONTROL_ADMIN_PASSWORD_FILE=" + secret},
-				"serve", "--data", filepath.Join(data, "data"), "--http", freeAddr(t), "--https", freeAddr(t), "--dev-tls", "--ops", freeAddr(t), "--control", control)
-			run(t, ctx, []string{"PORTAL_URL=http://" + control + "/portal/", "PORTAL_PASSWORD=" + password, "PROVIDER_URL=http://" + feed,
+				"serve", "--data", filepath.Join(data, "data"), "--http", edge, "--https", freeAddr(t), "--dev-tls", "--ops", freeAddr(t), "--control", control)
+			run(t, ctx, []string{"PORTAL_URL=http://" + control + "/portal/", "PORTAL_PASSWORD=" + password, "PROVIDER_URL=http://" + feed, "EDGE_URL=http://" + edge,
 				"OUT=" + filepath.Join(shots, walk), "CHROMIUM=" + chromium, "SHORT=" + short}, "node", "--test", fmt.Sprintf("walk/%s.test.mjs", walk))
 		})
 	}

@@ -14,6 +14,7 @@ const routes = [
   at('/apis/import', () => import('./publisher/ImportApi'), 'ImportApi'),
   at('/apis/$id', () => import('./publisher/ApiPage'), 'ApiPage'),
   at('/apis/$id/$tab', () => import('./publisher/ApiPage'), 'ApiPage'),
+  at('/monitor', () => import('./publisher/Monitor'), 'Monitor'),
   at('/dev', () => import('./developer/DevList'), 'DevList'),
   at('/dev/$id', () => import('./developer/DevApi'), 'DevApi'),
   at('/dev/$id/$tab', () => import('./developer/DevApi'), 'DevApi'),

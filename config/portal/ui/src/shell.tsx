@@ -44,6 +44,7 @@ export function Shell() {
       </AppShell.Header>
       <AppShell.Navbar p="xs" aria-label="Portal">
         {has(user, 'creator', 'publisher') && link('/apis', 'Publisher', 'create and run APIs')}
+        {has(user, 'creator', 'publisher') && link('/monitor', 'Monitor', 'what runs, and how well')}
         {link('/dev', 'Developer', 'find and try APIs')}
         {has(user, 'subscriber') && link('/applications', 'Applications', 'keys and subscriptions')}
         {has(user) && link('/users', 'Users', 'who may do what')}

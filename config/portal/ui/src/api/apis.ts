@@ -12,7 +12,6 @@ export function useApis(filter: Filter) {
     queryKey: [...keys.list, 'list', filter],
     queryFn: () => must(client.GET('/api/v1/apis', { params: { query: { ...filter, limit: 50 } } })),
     placeholderData: keepPreviousData,
-    refetchInterval: 5_000,
   });
 }
 

@@ -5,14 +5,18 @@ import { useState } from 'react';
 
 import { useApis } from '../api/apis';
 import type { APISummary, Schemas } from '../api/client';
+import type { Sample } from '../live/history';
+import { useChanges } from '../live/useChanges';
+import { useMonitor } from '../live/useMonitor';
 import { has, useMe } from '../session';
 import { StateBadge } from '../ui/badges';
+import { count, rate } from '../ui/numbers';
 import { Empty, NotAllowed, Shown } from '../ui/states';
 import { Ago } from '../ui/time';
 
 const states: Schemas['State'][] = ['CREATED', 'PROTOTYPED', 'PUBLISHED', 'BLOCKED', 'DEPRECATED', 'RETIRED'];
 
-/** ApiList is the publisher's start: all APIs, filtered, kept up to date. */
+/** ApiList is the publisher's start: all APIs, filtered, kept up to date by the server's own streams. */
 export function ApiList() {
   const { data: me } = useMe();
   const [q, setQ] = useState('');
@@ -20,7 +24,10 @@ export function ApiList() {
   const [cursors, setCursors] = useState<string[]>([]);
   const [find] = useDebouncedValue(q.trim(), 200);
   const apis = useApis({ q: find || undefined, state: state ?? undefined, cursor: cursors.at(-1) });
-  if (!has(me, 'creator', 'publisher')) return <NotAllowed role="creator or publisher" />;
+  const may = has(me, 'creator', 'publisher');
+  useChanges(may);
+  const { sample } = useMonitor('', may);
+  if (!may) return <NotAllowed role="creator or publisher" />;
   const create = has(me, 'creator') && (
     <Group gap="xs">
       <Button component={Link} to="/apis/new">
@@ -75,7 +82,7 @@ export function ApiList() {
             )
           ) : (
             <>
-              <Rows items={page.items} />
+              <Rows items={page.items} live={sample} />
               {(page.nextCursor || cursors.length > 0) && (
                 <Group>
                   <Button variant="default" size="xs" disabled={!cursors.length} onClick={() => setCursors(cursors.slice(0, -1))}>
@@ -97,16 +104,24 @@ export function ApiList() {
   );
 }
 
-function Rows({ items }: { items: APISummary[] }) {
+function Rows({ items, live }: { items: APISummary[]; live: Sample | undefined }) {
+  const of = new Map(live?.apis.map((a) => [a.id, a]));
+  const figure = (id: string, read: (a: Sample['apis'][number]) => string) => {
+    const a = of.get(id);
+    return a ? read(a) : live && live.apisLeft === 0 ? '–' : '…';
+  };
   return (
-    <Table.ScrollContainer minWidth={560}>
-      <Table highlightOnHover verticalSpacing="sm">
+    <Table.ScrollContainer minWidth={720}>
+      <Table className="figures" highlightOnHover verticalSpacing="sm">
         <Table.Thead>
           <Table.Tr>
             <Table.Th>Name</Table.Th>
             <Table.Th>State</Table.Th>
             <Table.Th>Answers at</Table.Th>
             <Table.Th>Topics</Table.Th>
+            <Table.Th>Feeds up</Table.Th>
+            <Table.Th>Clients</Table.Th>
+            <Table.Th>Events/s</Table.Th>
             <Table.Th>Changed</Table.Th>
           </Table.Tr>
         </Table.Thead>
@@ -131,6 +146,9 @@ function Rows({ items }: { items: APISummary[] }) {
               </Table.Td>
               <Table.Td className="mono">{a.basePath}</Table.Td>
               <Table.Td>{a.topics}</Table.Td>
+              <Table.Td>{figure(a.id, (l) => `${l.states.up ?? 0} of ${l.feeds}`)}</Table.Td>
+              <Table.Td>{figure(a.id, (l) => count(l.clients))}</Table.Td>
+              <Table.Td>{figure(a.id, (l) => rate(l.eventsPerSecond))}</Table.Td>
               <Table.Td>
                 <Ago at={a.updatedAt} />
               </Table.Td>

@@ -16,6 +16,7 @@ const tabs = {
   lifecycle: { label: 'Lifecycle', page: lazy(() => import('./Lifecycle').then((m) => ({ default: m.Lifecycle }))) },
   revisions: { label: 'Revisions', page: lazy(() => import('./Revisions').then((m) => ({ default: m.Revisions }))) },
   versions: { label: 'Versions', page: lazy(() => import('./Versions').then((m) => ({ default: m.Versions }))) },
+  monitor: { label: 'Monitor', page: lazy(() => import('./Monitor').then((m) => ({ default: m.MonitorTab }))) },
   feeds: { label: 'Feeds', page: lazy(() => import('./Feeds').then((m) => ({ default: m.Feeds }))) },
   plans: { label: 'Plans', page: lazy(() => import('./Plans').then((m) => ({ default: m.Plans }))) },
   scopes: { label: 'Scopes', page: lazy(() => import('./Scopes').then((m) => ({ default: m.Scopes }))) },
