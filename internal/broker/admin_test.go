@@ -90,8 +90,8 @@ func TestBucketSpec(t *testing.T) {
 		spec                    BucketSpec
 		history, maxAge, maxLen float64
 	}{
-		{BucketSpec{Name: "a", History: 5, MaxAge: time.Hour, MaxBytes: 64 << 20}, 5, 36e11, 64 << 20},
-		{BucketSpec{Name: "a", History: 5, MaxAge: 2 * time.Hour, MaxBytes: 64 << 20}, 5, 72e11, 64 << 20},
+		{BucketSpec{Name: "a", History: 5, MaxAge: time.Hour, MaxBytes: 1 << 20}, 5, 36e11, 1 << 20},
+		{BucketSpec{Name: "a", History: 5, MaxAge: 2 * time.Hour, MaxBytes: 1 << 20}, 5, 72e11, 1 << 20},
 		{BucketSpec{Name: "b"}, 1, 0, 64 << 20}, // 256 MiB do not fit into 100
 		{BucketSpec{Name: "c", MaxBytes: 33 << 20}, 1, 0, 33 << 20},
 	} {

@@ -156,6 +156,10 @@ test('the monitor', async (t) => {
     await page.getByRole('textbox', { name: 'Filter feeds' }).fill('7');
     await page.evaluate(() => scrollTo(0, 0));
     await look(page, 'monitor-api');
+    await page.getByRole('tab', { name: 'Topics' }).click();
+    await page.getByRole('button', { name: 'sub /f/{n}' }).getByText(/^(backoff|error|opening)$/).waitFor();
+    await page.getByRole('button', { name: 'sub /f/{n}' }).click();
+    await page.getByText(`${feeds} feeds run, ${feeds - 1} of them up`).waitFor();
     await page.goto(`${base}apis`);
     await page.getByRole('cell', { name: `${feeds - 1} of ${feeds}` }).waitFor();
     await look(page, 'apis');

@@ -4,7 +4,10 @@ import { useState } from 'react';
 
 import { useSetTopics } from '../api/apis';
 import type { Topic } from '../api/client';
+import { useMonitor } from '../live/useMonitor';
 import { has, useMe } from '../session';
+import { UpstreamBadge } from '../ui/badges';
+import { count, rate } from '../ui/numbers';
 import { SaveBar } from '../ui/SaveBar';
 import { Empty } from '../ui/states';
 import { useDraft } from '../ui/useDraft';
@@ -90,7 +93,7 @@ export function Topics({ id, api, etag }: TabProps) {
                   </Badge>
                   <Text className="mono">{t.name}</Text>
                   {t.security === 'none' ? <Badge variant="default">open</Badge> : null}
-                  {!saved.some((s) => s.name === t.name) && <Badge variant="light">new</Badge>}
+                  {saved.some((s) => s.name === t.name) ? <Running id={id} topic={t.name} /> : <Badge variant="light">new</Badge>}
                 </Group>
                 {Object.entries(d.told.errors)
                   .filter(([k]) => k.startsWith(`${i}.`))
@@ -107,6 +110,7 @@ export function Topics({ id, api, etag }: TabProps) {
               )}
             </Group>
             <Accordion.Panel>
+              <Running id={id} topic={t.name} whole />
               <Fields topic={t} scopes={(api.spec.scopes ?? []).map((s) => s.name)} errors={(k) => d.told.errors[`${i}.${k}`]} onChange={(next) => change(i, next)} disabled={!can} />
             </Accordion.Panel>
           </Accordion.Item>
@@ -114,6 +118,21 @@ export function Topics({ id, api, etag }: TabProps) {
       </Accordion>
       {can && <SaveBar dirty={d.dirty} stale={d.stale} busy={set.isPending} rest={d.told.rest} onSave={() => void d.save((topics, tag) => set.mutateAsync({ topics, etag: tag }))} onReset={d.reset} />}
     </Stack>
+  );
+}
+
+/** Running tells how the feeds of a topic do now: the state of the worst one or, whole, in figures. It draws nothing while none runs. */
+function Running({ id, topic, whole }: { id: string; topic: string; whole?: boolean }) {
+  const { sample } = useMonitor(id);
+  const feeds = sample?.feeds.filter((f) => f.topic === topic) ?? []; // those that are not up come first
+  if (feeds.length === 0) return null;
+  if (!whole) return <UpstreamBadge state={feeds[0]!.state} />;
+  const sum = (of: (f: (typeof feeds)[number]) => number) => feeds.reduce((n, f) => n + of(f), 0);
+  return (
+    <Text size="sm" mb="sm" className="figures">
+      {feeds.length === 1 ? 'One feed runs' : `${count(feeds.length)} feeds run, ${count(feeds.filter((f) => f.state === 'up').length)} of them up`}: {rate(sum((f) => f.eventsPerSecond))} events per second
+      from the backend, {count(sum((f) => f.clients))} clients.
+    </Text>
   );
 }
 
