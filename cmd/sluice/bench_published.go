@@ -8,6 +8,8 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -23,6 +25,7 @@ type published struct {
 	readme string
 	out    string
 	plain  bool // do not bind processes to CPUs
+	only   []string
 
 	notes io.Writer
 	cpu   int // of the servers, -1 = any
@@ -40,6 +43,9 @@ func newBenchPublished(e env) *cobra.Command {
 			"markers of a file. 15 minutes on two cores that are otherwise idle.",
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
+			if err := p.checkOnly(); err != nil {
+				return withCode(exitUsage, err)
+			}
 			ctx, stop := untilSignal(c.Context(), e)
 			defer stop()
 			err := p.run(ctx)
@@ -54,13 +60,42 @@ func newBenchPublished(e env) *cobra.Command {
 	c.Flags().Float64Var(&p.scale, "scale", 1, "share of the clients of each cell")
 	c.Flags().IntVar(&p.rounds, "rounds", 3, "rounds of each comparison")
 	c.Flags().DurationVar(&p.time, "time", 8*time.Second, "how long events count in a run")
+	c.Flags().StringSliceVar(&p.only, "only", nil, "measure only these cells: clients, secured, events, secured-events, gathered, memory, storm")
 	c.Flags().StringVar(&p.readme, "readme", "", "file whose table to replace, between <!-- bench --> and <!-- /bench -->")
 	c.Flags().StringVar(&p.out, "out", "", "folder for an HTML report and a JSON document of each cell")
 	c.Flags().BoolVar(&p.plain, "no-pin", false, "do not bind processes to CPUs")
 	return c
 }
 
-// run measures all cells.
+type publishedCell struct {
+	name    string
+	measure func(context.Context) error
+}
+
+func (p *published) cells() []publishedCell {
+	return []publishedCell{
+		{"clients", p.manyClients}, {"secured", p.securedClients}, {"events", p.manyEvents}, {"secured-events", p.securedEvents}, {"gathered", p.coalesced}, {"memory", p.idleMemory}, {"storm", p.storm},
+	}
+}
+
+// checkOnly refuses names that no cell has, and a table for readers that lacks some.
+func (p *published) checkOnly() error {
+	var names []string
+	for _, c := range p.cells() {
+		names = append(names, c.name)
+	}
+	for _, name := range p.only {
+		if !slices.Contains(names, name) {
+			return fmt.Errorf("--only %q: allowed are %s", name, strings.Join(names, ", "))
+		}
+	}
+	if len(p.only) > 0 && p.readme != "" {
+		return errors.New("--readme takes all cells: without --only")
+	}
+	return nil
+}
+
+// run measures the cells.
 func (p *published) run(ctx context.Context) error {
 	p.cpu, p.nchan = -1, hasNchan()
 	if n := runtime.NumCPU(); !p.plain && n > 1 && runtime.GOOS == "linux" {
@@ -77,9 +112,12 @@ func (p *published) run(ctx context.Context) error {
 		fmt.Fprintln(p.notes, "SKIP nchan: nginx with its module not found (apt-get install nginx libnginx-mod-nchan)")
 	}
 	var failed []error
-	for _, cell := range []func(context.Context) error{p.manyClients, p.secured, p.manyEvents, p.coalesced, p.idleMemory, p.storm} {
+	for _, cell := range p.cells() {
+		if len(p.only) > 0 && !slices.Contains(p.only, cell.name) {
+			continue
+		}
 		// A cell that fails leaves its row out; the others still tell something.
-		if err := cell(ctx); err != nil {
+		if err := cell.measure(ctx); err != nil {
 			fmt.Fprintf(p.notes, "FAILED %v\n", err)
 			failed = append(failed, err)
 		}

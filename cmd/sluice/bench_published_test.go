@@ -43,6 +43,27 @@ func TestPublishedTableGoesBetweenItsMarkers(t *testing.T) {
 	}
 }
 
+func TestPublishedOnly(t *testing.T) {
+	for _, c := range []struct {
+		p    published
+		want string
+	}{
+		{published{}, ""},
+		{published{readme: "x"}, ""},
+		{published{only: []string{"secured", "storm"}}, ""},
+		{published{only: []string{"clients", "all"}}, `--only "all": allowed are clients, secured, events, secured-events, gathered, memory, storm`},
+		{published{only: []string{"clients"}, readme: "x"}, "--readme takes all cells: without --only"},
+	} {
+		got := ""
+		if err := c.p.checkOnly(); err != nil {
+			got = err.Error()
+		}
+		if got != c.want {
+			t.Errorf("%v: %q, want %q", c.p.only, got, c.want)
+		}
+	}
+}
+
 func TestReadmeHasTheMarkers(t *testing.T) {
 	text, err := os.ReadFile("../../README.md")
 	if err != nil {
@@ -65,7 +86,7 @@ func TestPublishedMeasuresAGatewayAndTheRawLoop(t *testing.T) {
 	if err := p.manyEvents(t.Context()); err != nil && !strings.Contains(err.Error(), "fell behind") {
 		t.Fatalf("%v\n%s", err, notes.String())
 	}
-	if err := p.secured(t.Context()); err != nil && !strings.Contains(err.Error(), "fell behind") {
+	if err := p.securedEvents(t.Context()); err != nil && !strings.Contains(err.Error(), "fell behind") {
 		t.Fatalf("%v\n%s", err, notes.String())
 	}
 	for _, want := range []string{"10 clients × 100 events/s", "round 1, sluice: ", "round 1, raw: ", "with keys and quotas", "round 1, secured: "} {
