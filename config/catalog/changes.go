@@ -6,13 +6,11 @@ import (
 	"strings"
 
 	"sluice/internal/broker"
+	"sluice/internal/latest"
 )
 
-// What a node remembers of changes, so that it can tell what a reader of them missed.
-const (
-	mostRecent = 1024 // the newest changes
-	mostGone   = 4096 // APIs that were deleted
-)
+// mostGone is how many deleted APIs a node remembers, so that it can tell who saw them.
+const mostGone = 4096
 
 // Face is what decides who sees an API.
 type Face struct {
@@ -37,13 +35,6 @@ type Mutation struct {
 	Known  bool
 }
 
-// remembered is one change in Manager.recent.
-type remembered struct {
-	rev    uint64
-	token  string
-	before *Face
-}
-
 // Moved returns a channel that is closed at the next change of what this node has seen of the catalog.
 func (m *Manager) Moved() <-chan struct{} {
 	m.mu.RLock()
@@ -57,8 +48,8 @@ func (m *Manager) Moved() <-chan struct{} {
 func (m *Manager) ChangesSince(rev uint64) (changes []Mutation, until uint64) {
 	m.mu.RLock()
 	defer m.mu.RUnlock()
-	if rev > 0 && rev >= m.floor {
-		changes = m.sinceRecently(rev)
+	if recent, ok := m.recent.Since(rev); ok && rev > 0 {
+		changes = m.asNow(recent)
 	} else {
 		changes = m.sinceLongAgo(rev)
 	}
@@ -66,24 +57,19 @@ func (m *Manager) ChangesSince(rev uint64) (changes []Mutation, until uint64) {
 	return changes, m.seen.rev
 }
 
-// sinceRecently reads what is remembered of each change; m.mu is held.
-func (m *Manager) sinceRecently(rev uint64) []Mutation {
-	start, _ := slices.BinarySearchFunc(m.recent, rev+1, func(c remembered, rev uint64) int { return cmp.Compare(c.rev, rev) })
+// asNow compares how APIs were with how they are; m.mu is held.
+func (m *Manager) asNow(recent []latest.Change[*Face]) []Mutation {
 	var out []Mutation
-	at := map[string]int{}
-	for _, c := range m.recent[start:] {
-		i, again := at[c.token]
-		if !again { // the first one tells how it was
-			i = len(out)
-			at[c.token] = i
-			out = append(out, Mutation{Before: c.before, Known: true})
+	for _, c := range recent {
+		n := Mutation{Rev: c.Rev, Before: c.Before, Known: true}
+		if e := m.seen.apis[c.Key]; e != nil {
+			n.Record = e.rec
 		}
-		out[i].Rev, out[i].Record = c.rev, nil
-		if e := m.seen.apis[c.token]; e != nil {
-			out[i].Record = e.rec
+		if n.Record != nil || n.Before != nil { // else it came and went
+			out = append(out, n)
 		}
 	}
-	return slices.DeleteFunc(out, func(c Mutation) bool { return c.Record == nil && c.Before == nil }) // came and went
+	return out
 }
 
 // sinceLongAgo compares revisions; m.mu is held.
@@ -113,19 +99,15 @@ func (m *Manager) remember(e broker.Entry) {
 	if !isAPI || e.Revision <= m.seen.at(e.Key) {
 		return
 	}
-	c := remembered{rev: e.Revision, token: token}
+	c := latest.Change[*Face]{Rev: e.Revision, Key: token}
 	if have := m.seen.apis[token]; have != nil {
 		was := have.rec.Face()
-		c.before = &was
+		c.Before = &was
 		if e.Deleted {
 			m.noteGone(token, was)
 		}
 	}
-	m.recent = append(m.recent, c)
-	if over := len(m.recent) - mostRecent; over > 0 {
-		m.floor = m.recent[over-1].rev
-		m.recent = slices.Clone(m.recent[over:])
-	}
+	m.recent.Note(c)
 }
 
 // forgetRecent is for a catalog that was read anew: what changed meanwhile is found by comparing. m.mu is held.
@@ -135,7 +117,7 @@ func (m *Manager) forgetRecent(old *seen) {
 			m.noteGone(token, e.rec.Face())
 		}
 	}
-	m.recent, m.floor = nil, m.seen.rev
+	m.recent.Forget(m.seen.rev)
 }
 
 func (m *Manager) noteGone(token string, was Face) {

@@ -7,6 +7,7 @@ import (
 
 	"sluice/internal/broker"
 	"sluice/internal/broker/brokertest"
+	"sluice/internal/latest"
 )
 
 // shown writes changes as a line: what is, or what went.
@@ -92,15 +93,15 @@ func TestWhatIsRemembered(t *testing.T) {
 		e.Revision = rev
 		m.apply([]broker.Entry{e})
 	}
-	for i := range mostRecent + 100 {
+	for i := range latest.Kept + 100 {
 		step(broker.Entry{Key: apiPrefix + apiToken("x", "1"), Value: value, Deleted: i%2 == 1})
 	}
-	if len(m.recent) != mostRecent || len(m.gone) != 1 {
-		t.Errorf("%d changes and %d faces are remembered", len(m.recent), len(m.gone))
+	if m.recent.Len() != latest.Kept || len(m.gone) != 1 {
+		t.Errorf("%d changes and %d faces are remembered", m.recent.Len(), len(m.gone))
 	}
-	for _, from := range []uint64{0, 50, m.floor - 1, m.floor, m.floor + 1, rev - 1} {
+	for _, from := range []uint64{0, 50, m.recent.Floor() - 1, m.recent.Floor(), m.recent.Floor() + 1, rev - 1} {
 		want := "-x@1"
-		if from == m.floor || from == 0 { // it was not there then, nor is it now
+		if from == m.recent.Floor() || from == 0 { // it was not there then, nor is it now
 			want = ""
 		}
 		if list, until := m.ChangesSince(from); shown(list) != want || until != rev || want != "" && list[0].Rev != rev {

@@ -14,6 +14,7 @@ import (
 
 	"sluice/internal/broker"
 	"sluice/internal/doc"
+	"sluice/internal/latest"
 	"sluice/internal/problem"
 )
 
@@ -71,8 +72,7 @@ type Manager struct {
 	list    []*Record        // sorted; nil = to be made
 	moved   chan struct{}    // closed and made anew whenever seen has changed
 	waiting map[string]chan struct{}
-	recent  []remembered      // the newest changes, by revision
-	floor   uint64            // every change after it is in recent
+	recent  latest.Changes[*Face]
 	gone    map[string]Face   // APIs that were deleted, by token
 	refused map[string]uint64 // by API: records that could not be read
 	loaded  bool              // the bucket was read since the start

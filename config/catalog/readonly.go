@@ -50,7 +50,8 @@ func (m *Manager) take(snap *Snapshot) {
 			m.noteGone(token, e.rec.Face())
 		}
 	}
-	m.seen, m.list, m.loaded, m.recent, m.floor = next, nil, true, nil, next.rev
+	m.seen, m.list, m.loaded = next, nil, true
+	m.recent.Forget(next.rev)
 	for _, v := range m.views {
 		v.show(snap)
 	}

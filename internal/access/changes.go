@@ -5,10 +5,8 @@ import (
 	"slices"
 
 	"sluice/internal/broker"
+	"sluice/internal/latest"
 )
-
-// mostRecent is how many changes a node remembers, so that it can tell what a reader of them missed.
-const mostRecent = 1024
 
 // Change is how one record is now, compared with how it was some revisions ago. Records are *Plan, *Application, *Grant or *Key.
 type Change struct {
@@ -19,12 +17,10 @@ type Change struct {
 	Owner string
 }
 
-// remembered is one change of a key.
-type remembered struct {
-	rev    uint64
-	key    string
+// was is how a record was before a change.
+type was struct {
 	kind   kind
-	before any
+	record any
 	owner  string
 }
 
@@ -45,8 +41,7 @@ func (s *Store) ChangesSince(rev uint64) (changes []Change, until uint64, ok boo
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	t := s.access.table
-	switch {
-	case rev == 0:
+	if rev == 0 {
 		for k := range t.records {
 			if !watchedKinds.has(kind(k)) {
 				continue
@@ -55,30 +50,20 @@ func (s *Store) ChangesSince(rev uint64) (changes []Change, until uint64, ok boo
 				changes = append(changes, Change{Rev: t.at(key), Record: record})
 			}
 		}
-	case rev < s.floor:
-		return nil, t.rev, false
-	default:
-		changes = s.sinceRecently(rev)
+	} else {
+		recent, ok := s.recent.Since(rev)
+		if !ok {
+			return nil, t.rev, false
+		}
+		for _, c := range recent {
+			n := Change{Rev: c.Rev, Record: t.records[c.Before.kind][c.Key], Before: c.Before.record, Owner: c.Before.owner}
+			if n.Record != nil || n.Before != nil { // else it came and went
+				changes = append(changes, n)
+			}
+		}
 	}
 	slices.SortFunc(changes, func(a, b Change) int { return cmp.Compare(a.Rev, b.Rev) })
 	return changes, t.rev, true
-}
-
-// sinceRecently reads what is remembered of each change; mu is held.
-func (s *Store) sinceRecently(rev uint64) []Change {
-	start, _ := slices.BinarySearchFunc(s.recent, rev+1, func(c remembered, rev uint64) int { return cmp.Compare(c.rev, rev) })
-	var out []Change
-	at := map[string]int{}
-	for _, c := range s.recent[start:] {
-		i, again := at[c.key]
-		if !again { // the first one tells how it was
-			i = len(out)
-			at[c.key] = i
-			out = append(out, Change{Before: c.before, Owner: c.owner})
-		}
-		out[i].Rev, out[i].Record = c.rev, s.access.table.records[c.kind][c.key]
-	}
-	return slices.DeleteFunc(out, func(c Change) bool { return c.Record == nil && c.Before == nil }) // came and went
 }
 
 // remember notes what entries of bucket access change, before they are taken; mu is held.
@@ -92,28 +77,24 @@ func (s *Store) remember(f *follow, entries []broker.Entry) {
 		if !watchedKinds.has(k) || e.Revision <= t.at(e.Key) {
 			continue
 		}
-		c := remembered{rev: e.Revision, key: e.Key, kind: k, before: t.records[k][e.Key]}
+		before := was{kind: k, record: t.records[k][e.Key]}
 		app := ""
-		switch r := c.before.(type) {
+		switch r := before.record.(type) {
 		case *Grant:
 			app = r.Application
 		case *Key:
 			app = r.Application
 		}
 		if a, _ := t.records[appRecord][appKey(app)].(*Application); a != nil {
-			c.owner = a.Owner
+			before.owner = a.Owner
 		}
-		s.recent = append(s.recent, c)
-	}
-	if over := len(s.recent) - mostRecent; over > 0 {
-		s.floor = s.recent[over-1].rev
-		s.recent = slices.Clone(s.recent[over:])
+		s.recent.Note(latest.Change[was]{Rev: e.Revision, Key: e.Key, Before: before})
 	}
 }
 
 // forgetRecent is for a bucket that was read anew: what changed meanwhile is not known one by one. mu is held.
 func (s *Store) forgetRecent(f *follow) {
 	if f == &s.access {
-		s.recent, s.floor = nil, f.table.rev
+		s.recent.Forget(f.table.rev)
 	}
 }

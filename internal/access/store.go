@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"sluice/internal/broker"
+	"sluice/internal/latest"
 )
 
 // Names of the buckets.
@@ -91,8 +92,7 @@ type Store struct {
 	changed kindSet       // since what is shown
 	moved   chan struct{} // closed and made anew whenever a table has changed
 	resyncs uint64
-	recent  []remembered // the newest changes, by revision
-	floor   uint64       // what came before it is not in recent
+	recent  latest.Changes[was]
 }
 
 // follow is one bucket as the Store follows it.

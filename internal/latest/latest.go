@@ -1,4 +1,5 @@
-// Package latest holds one immutable value that is replaced whole, and shows each new one to whoever watches.
+// Package latest holds one immutable value that is replaced whole, and shows each new one to whoever watches; and it remembers the newest
+// changes of what such values are made of.
 package latest
 
 import (
