@@ -4,12 +4,10 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -51,37 +49,28 @@ spec: {application: bench, api: bench, version: 1.0.0, plan: Bench}
 
 // startSecured starts this program as a gateway that wants an API key and counts every delivery, and points the cell at it.
 func startSecured(ctx context.Context, c *load.Cell, cpu int) (func(), error) {
-	dir, err := os.MkdirTemp("", "sluice-bench-")
+	ports, err := freePorts(1)
 	if err != nil {
 		return nil, err
 	}
-	ports, err := freePorts(4)
-	self, selfErr := os.Executable()
-	if err := errors.Join(err, selfErr); err != nil {
-		return nil, errors.Join(err, os.RemoveAll(dir))
-	}
-	at := func(i int) string { return "127.0.0.1:" + strconv.Itoa(ports[i]) }
-	edge, ops, control, data := at(0), at(1), at(2), filepath.Join(dir, "data")
-	c.Origin = at(3)
-	cmd := exec.CommandContext(ctx, self, "serve", "--data", data, "--http", edge, "--https", "", "--control", control, "--ops", ops, "--log-level", "error")
-	cmd.Env = append(os.Environ(), "SLUICE_EDGE_DRAIN_DELAY=0s", "SLUICE_FANOUT_DRAIN_OVER=0s")
-	c.URL, c.Publish = "http://"+edge+"/bench/1.0.0/t/0", nil
-	stop, err := startServer(ctx, c, cmd, cpu, "http://"+ops+"/readyz", dir)
+	control := "127.0.0.1:" + strconv.Itoa(ports[0])
+	g, err := startGateway(ctx, c, cpu, nil, func(string) ([]string, error) { return []string{"--control", control}, nil })
 	if err != nil {
 		return nil, err
 	}
-	password, err := os.ReadFile(filepath.Join(data, firstPasswordFile))
+	password, err := os.ReadFile(filepath.Join(g.dir, "data", firstPasswordFile))
 	if err == nil {
 		var key string
 		if key, err = secure(ctx, "http://"+control+"/api/v1", strings.TrimSpace(string(password)), c.Origin); err == nil {
 			c.Header = http.Header{"ApiKey": {key}}
-			if err = awaitOpen(ctx, c); err == nil {
-				return stop, nil
-			}
+			err = awaitOpen(ctx, c)
 		}
 	}
-	stop()
-	return nil, err
+	if err != nil {
+		g.stop()
+		return nil, err
+	}
+	return g.stop, nil
 }
 
 // secure makes the API and who may read it, and returns the key.

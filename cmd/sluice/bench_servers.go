@@ -42,25 +42,43 @@ func startSluice(ctx context.Context, c *load.Cell, cpu int, environ ...string) 
 
 // startSluiceWithOps also returns the URL of the ops listener.
 func startSluiceWithOps(ctx context.Context, c *load.Cell, cpu int, environ ...string) (url string, stop func(), err error) {
-	dir, err := os.MkdirTemp("", "sluice-bench-")
-	if err != nil {
-		return "", nil, err
+	g, err := startGateway(ctx, c, cpu, environ, func(dir string) ([]string, error) {
+		err := os.WriteFile(filepath.Join(dir, "bench.yaml"), fmt.Appendf(nil, benchAPI, c.Origin), 0o600)
+		return []string{"--apis", dir, "--control", ""}, err
+	})
+	return g.ops, g.stop, err
+}
+
+// benched is a gateway that was started for a cell.
+type benched struct {
+	dir, ops string // its folder, in which data is its data folder; URL of its ops listener
+	stop     func()
+}
+
+// startGateway starts this program as a gateway of its own in a new folder, with what the cell needs set in the cell. It is given the
+// arguments that prepare returns, which may write into the folder.
+func startGateway(ctx context.Context, c *load.Cell, cpu int, environ []string, prepare func(dir string) (args []string, err error)) (g benched, err error) {
+	if g.dir, err = os.MkdirTemp("", "sluice-bench-"); err != nil {
+		return g, err
 	}
 	ports, err := freePorts(3)
+	var args []string
 	if err == nil {
 		c.Origin = "127.0.0.1:" + strconv.Itoa(ports[2])
-		err = os.WriteFile(filepath.Join(dir, "bench.yaml"), fmt.Appendf(nil, benchAPI, c.Origin), 0o600)
+		args, err = prepare(g.dir)
 	}
 	self, selfErr := os.Executable()
 	if err := errors.Join(err, selfErr); err != nil {
-		return "", nil, errors.Join(err, os.RemoveAll(dir))
+		return g, errors.Join(err, os.RemoveAll(g.dir))
 	}
 	edge, ops := fmt.Sprintf("127.0.0.1:%d", ports[0]), fmt.Sprintf("127.0.0.1:%d", ports[1])
-	cmd := exec.CommandContext(ctx, self, "serve", "--apis", dir, "--data", filepath.Join(dir, "data"), "--http", edge, "--https", "", "--control", "", "--ops", ops, "--log-level", "error")
+	args = append([]string{"serve", "--data", filepath.Join(g.dir, "data"), "--http", edge, "--https", "", "--ops", ops, "--log-level", "error"}, args...)
+	cmd := exec.CommandContext(ctx, self, args...)
 	cmd.Env = append(append(os.Environ(), "SLUICE_EDGE_DRAIN_DELAY=0s", "SLUICE_FANOUT_DRAIN_OVER=0s"), environ...)
 	c.URL, c.Publish = "http://"+edge+"/bench/1.0.0/t/0", nil
-	stop, err = startServer(ctx, c, cmd, cpu, "http://"+ops+"/readyz", dir)
-	return "http://" + ops, stop, err
+	g.ops = "http://" + ops
+	g.stop, err = startServer(ctx, c, cmd, cpu, g.ops+"/readyz", g.dir)
+	return g, err
 }
 
 // startServer starts cmd on a CPU, waits until the ready URL answers, and makes the cell read the processes' usage.

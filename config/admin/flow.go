@@ -31,6 +31,24 @@ type flow struct {
 	buf      []byte
 }
 
+// stream opens an event stream for one reader among those that are counted in open, and runs it until it has ended.
+func (s *Server) stream(c echo.Context, open *readers, run func(*flow) error) error {
+	name := callerOf(c).Name
+	leave, err := open.enter(name)
+	if err != nil {
+		return err
+	}
+	defer leave()
+	f, err := s.newFlow(c)
+	if err != nil {
+		return err
+	}
+	if err := run(f); err != nil {
+		s.log.Debug("event stream ended", "path", c.Path(), "user", name, "error", err)
+	}
+	return nil
+}
+
 // newFlow sends the head of a stream.
 func (s *Server) newFlow(c echo.Context) (*flow, error) {
 	f := &flow{op: s.contract.find(http.MethodGet, c.Path()), standing: s.accounts.Standing(callerOf(c).Name, sessionOf(c.Request())),

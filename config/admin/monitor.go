@@ -56,20 +56,7 @@ func (s *Server) Monitor(c echo.Context, params MonitorParams) error {
 			return err
 		}
 	}
-	caller := callerOf(c)
-	leave, err := s.monitoring.enter(caller.Name)
-	if err != nil {
-		return err
-	}
-	defer leave()
-	f, err := s.newFlow(c)
-	if err != nil {
-		return err
-	}
-	if err := s.runMonitor(f, params.API, c.Request().Context()); err != nil {
-		s.log.Debug("monitor ended", "user", caller.Name, "error", err)
-	}
-	return nil
+	return s.stream(c, &s.monitoring, func(f *flow) error { return s.runMonitor(f, params.API, c.Request().Context()) })
 }
 
 // runMonitor tells what runs until the reader is gone, the caller may not be told any more or the server ends.

@@ -23,8 +23,7 @@ const (
 
 // Watch implements ServerInterface.
 func (s *Server) Watch(c echo.Context, params WatchParams) error {
-	caller := callerOf(c)
-	kinds, err := watchedKinds(caller, params.Kinds)
+	kinds, err := watchedKinds(callerOf(c), params.Kinds)
 	if err != nil {
 		return err
 	}
@@ -32,20 +31,10 @@ func (s *Server) Watch(c echo.Context, params WatchParams) error {
 	if err != nil {
 		return err
 	}
-	leave, err := s.watching.enter(caller.Name)
-	if err != nil {
-		return err
-	}
-	defer leave()
-	f, err := s.newFlow(c)
-	if err != nil {
-		return err
-	}
-	w := &watcher{flow: f, server: s, kinds: kinds, at: from, began: time.Now()}
-	if err := w.run(c.Request().Context().Done(), s.ending); err != nil {
-		s.log.Debug("stream of changes ended", "user", caller.Name, "error", err)
-	}
-	return nil
+	return s.stream(c, &s.watching, func(f *flow) error {
+		w := &watcher{flow: f, server: s, kinds: kinds, at: from, began: time.Now()}
+		return w.run(c.Request().Context().Done(), s.ending)
+	})
 }
 
 // watchedKinds are the kinds that a caller asks to be told of.

@@ -5,13 +5,13 @@ import { lazy, type ReactNode, Suspense, useState } from 'react';
 
 import { usePublicDocument } from '../api/apis';
 import { client, must, type PublicAPI } from '../api/client';
+import { Rendered } from '../asyncapi/Rendered';
 import { StateBadge } from '../ui/badges';
 import { Copy } from '../ui/Copy';
 import { Loading, Shown } from '../ui/states';
 import { held } from './held';
 import { Subscribe } from './Subscribe';
 
-const Document = lazy(() => import('../asyncapi/Document').then((m) => ({ default: m.Document })));
 const TryIt = lazy(() => import('./TryIt').then((m) => ({ default: m.TryIt })));
 
 /** DevApi is one published API as its readers see it. */
@@ -149,13 +149,7 @@ function Definition({ id }: { id: string }) {
           </Anchor>
         ))}
       </Group>
-      <Shown of={doc} what="the document">
-        {(d) => (
-          <Suspense fallback={<Loading what="the document" />}>
-            <Document doc={d} />
-          </Suspense>
-        )}
-      </Shown>
+      <Rendered of={doc} />
     </Stack>
   );
 }

@@ -5,6 +5,7 @@ import type { PublicAPI } from '../api/client';
 import { problemOf } from '../api/problem';
 import { Chart } from '../ui/Chart';
 import { Copy } from '../ui/Copy';
+import { Fact } from '../ui/Fact';
 import { held } from './held';
 import { Decoder, type Entry, numbersOf } from './sse';
 import { curl, fill, storedAt, wordsOf } from './words';
@@ -177,17 +178,6 @@ type Query = NonNullable<PublicAPI['topics'][number]['query']>[number];
 
 /** paramOf is a query parameter; a bare string is its name. */
 const paramOf = (q: Query) => (typeof q === 'string' ? { name: q, required: false, default: undefined, pattern: undefined } : q);
-
-function Fact({ label, value }: { label: string; value: string }) {
-  return (
-    <div>
-      <Text size="xs" c="dimmed">
-        {label}
-      </Text>
-      <Text fw={600}>{value}</Text>
-    </div>
-  );
-}
 
 function Shown({ row }: { row: Row }) {
   const at = new Date(row.at).toISOString().slice(11, 23);

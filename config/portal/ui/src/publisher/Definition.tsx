@@ -4,11 +4,11 @@ import { useQuery } from '@tanstack/react-query';
 import { lazy, Suspense, useState } from 'react';
 
 import { check, type Definition as How, useDefinition, useDocument, useSaveDefinition } from '../api/apis';
+import { Rendered } from '../asyncapi/Rendered';
 import { has, useMe } from '../session';
 import { Failed, Loading, Shown } from '../ui/states';
 import type { TabProps } from './ApiPage';
 
-const Document = lazy(() => import('../asyncapi/Document').then((m) => ({ default: m.Document })));
 const Editor = lazy(() => import('../ui/Editor').then((m) => ({ default: m.Editor })));
 
 /** Definition shows the API as an AsyncAPI document: read, edited, downloaded. The document is made from the API, never stored beside it. */
@@ -35,22 +35,13 @@ export function Definition({ id, api, etag }: TabProps) {
           Download
         </Anchor>
       </Group>
-      {view === 'rendered' ? <Rendered id={id} version={how.version} /> : <Saved id={id} etag={etag} how={how} can={has(me, 'creator') && api.spec.state !== 'RETIRED'} />}
+      {view === 'rendered' ? <Written id={id} version={how.version} /> : <Saved id={id} etag={etag} how={how} can={has(me, 'creator') && api.spec.state !== 'RETIRED'} />}
     </Stack>
   );
 }
 
-function Rendered({ id, version }: { id: string; version: How['version'] }) {
-  const doc = useDocument(id, version);
-  return (
-    <Shown of={doc} what="the document">
-      {(d) => (
-        <Suspense fallback={<Loading what="the document" />}>
-          <Document doc={d} />
-        </Suspense>
-      )}
-    </Shown>
-  );
+function Written({ id, version }: { id: string; version: How['version'] }) {
+  return <Rendered of={useDocument(id, version)} />;
 }
 
 function Saved({ id, etag, how, can }: { id: string; etag: string; how: How; can: boolean }) {
