@@ -108,7 +108,8 @@ func (e *Engine) Cut(over time.Duration, why func(meta uint32) fanout.Reason) {
 }
 
 // Tell sends gateway bytes, in whole events, to the connections for which what answers
-// some: between two events. One whose socket stays full for ten seconds is told nothing.
+// some: between two events and in the order of the calls. One whose socket stays full for ten
+// seconds is told nothing, nor is one that stands in an event while 16 a client wait already.
 // Tell returns at once; what is called as why of a Cut is, and what it returned must not
 // change afterwards. Who joins later is not asked about.
 func (e *Engine) Tell(what func(meta uint32) []byte) {

@@ -34,6 +34,7 @@ const (
 	flagSlow                       // this spell of slowness is counted
 	flagPlanned                    // end is that of the client's plan
 	flagPaused                     // waited for its meter and has not caught up since: it is not slow
+	flagNoted                      // shard.notes has some for it
 )
 
 // entry is one client. It holds no pointer, so that the garbage collector never

@@ -106,14 +106,19 @@ type note struct {
 	until uint32 // tick at which they are given up
 }
 
-const noteTicks = 100
+const (
+	noteTicks      = 100
+	notesPerClient = 16 // on average; beyond, a client that stands in an event is not told
+)
 
 // slip sends gateway bytes to a client between two events, or remembers them until it
-// stands there. What the socket does not take is owed.
+// stands there, behind those that it remembers already. What the socket does not take is owed.
 func (s *shard) slip(slot uint32, e *entry, b []byte) {
-	if !s.slipped(slot, e, b) {
-		s.notes = append(s.notes, note{ref{slot, e.gen}, b, s.tick + noteTicks})
+	if e.flags&flagNoted == 0 && s.slipped(slot, e, b) || len(s.notes) >= notesPerClient*s.slab.live {
+		return
 	}
+	e.flags |= flagNoted
+	s.notes = append(s.notes, note{ref{slot, e.gen}, b, s.tick + noteTicks})
 }
 
 func (s *shard) slipped(slot uint32, e *entry, b []byte) bool {
@@ -136,14 +141,20 @@ func (s *shard) slipped(slot uint32, e *entry, b []byte) bool {
 	return true
 }
 
-// retryNotes looks again, once per tick, at the clients that were not told.
+// retryNotes looks again, once per tick, at the clients that were not told. The notes of a client stand in order,
+// and while one waits those behind it do: it stands in the same event for all.
 func (s *shard) retryNotes() {
 	kept := 0
 	for _, m := range s.notes {
 		e := s.slab.at(m.slot)
-		if e.gen != m.gen || e.state == stClosing || s.tick >= m.until || s.slipped(m.slot, e, m.bytes) {
+		if e.gen != m.gen {
 			continue
 		}
+		if e.state == stClosing || s.tick >= m.until || s.slipped(m.slot, e, m.bytes) {
+			e.flags &^= flagNoted
+			continue
+		}
+		e.flags |= flagNoted // whatever became of the ones before
 		s.notes[kept] = m
 		kept++
 	}

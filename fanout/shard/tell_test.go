@@ -3,6 +3,7 @@
 package shard
 
 import (
+	"fmt"
 	"io"
 	"strings"
 	"testing"
@@ -61,6 +62,44 @@ func TestTellWaitsForTheEndOfAnEvent(t *testing.T) {
 		if got := r.all(p); strings.Count(got, word) != 1 {
 			t.Error("told after all")
 		}
+	}
+}
+
+// What is told while something told before waits comes behind it, also when the client stands between
+// two events by then; and what waits is bounded.
+func TestTellKeepsTheOrder(t *testing.T) {
+	r := newRig(t, Config{Slow: fanout.Slow{Stall: time.Hour, Lag: 1 << 30, SoftLag: 1 << 30}})
+	f := r.feed(fanout.LogConfig{})
+	p := r.join(f.live(1))
+	f.event(40_000)
+	r.step()
+	words := ""
+	say := func(n int) {
+		word := fmt.Sprintf("event: gateway.test\ndata: %d\n\n", n)
+		words += word
+		r.say(word)
+	}
+	say(1)
+	event := r.all(p) // it stands between events from here on
+	say(2)
+	say(3)
+	r.pass(tickLen)
+	say(4)
+	r.pass(tickLen)
+	if got := r.all(p)[len(event):]; got != words {
+		t.Errorf("told %q, want %q", got, words)
+	}
+	if len(r.s.notes) != 0 || r.s.slab.at(0).flags&flagNoted != 0 {
+		t.Error("something waits still")
+	}
+
+	f.event(40_000)
+	r.step()
+	for range 3 * notesPerClient {
+		r.say(word)
+	}
+	if len(r.s.notes) != notesPerClient {
+		t.Errorf("%d notes wait, want %d", len(r.s.notes), notesPerClient)
 	}
 }
 
