@@ -26,7 +26,8 @@ const (
 // What every application has, whatever its plans.
 const appStreams = 10_000
 
-func appConnects() quota.Rate { return quota.Rate{Events: 100, Per: time.Second, Burst: 1000} }
+// appConnects lets all streams of an application come back at once, as after the death of an edge, and bounds who comes back again and again.
+func appConnects() quota.Rate { return quota.Rate{Events: 100, Per: time.Second, Burst: appStreams} }
 
 // Bounds of a pause at the end of a quota; with more to wait streams end.
 const (
