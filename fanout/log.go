@@ -68,6 +68,7 @@ type Log struct {
 	belowTold bool
 	floor     uint64 // offset of the oldest entry held
 
+	ages    ages
 	chunked atomic.Pointer[Log] // the twin for Framing Chunked; appended to under mu
 	scratch []byte              // for chunks; under mu
 	wakeMu  sync.Mutex          // guards changes of wakers

@@ -20,13 +20,6 @@ type metrics struct {
 	ages     prometheus.Histogram
 }
 
-// AgeBuckets are those of all histograms of an event's age, in seconds. From 1 ms to 2 s
-// each bound is a tenth above the one before, so that a quantile is right within a tenth.
-func AgeBuckets() []float64 {
-	bounds := append([]float64{.0002, .0005}, prometheus.ExponentialBuckets(.001, 1.1, 80)...) // up to 1.86 s
-	return append(bounds, 2, 3, 5, 10, 30)
-}
-
 func newMetrics(reg prometheus.Registerer, h *Hub) *metrics {
 	if reg == nil {
 		return nil

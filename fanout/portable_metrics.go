@@ -101,22 +101,13 @@ func (m *portableMetrics) wroteLive(now time.Time, log *Log, from, to Cursor) {
 	if n%max(1, m.stride.Load()) == 0 {
 		var few [mostDates]Dates
 		for _, d := range log.Dates(few[:0], from, to) {
-			ObserveAges(m.age, m.whole, now, d)
+			log.Given(m.age, m.whole, now, d)
 		}
 	}
 	paced, ms := m.paced.Load(), now.UnixMilli()
 	if took := ms - paced; took >= 1000 && m.paced.CompareAndSwap(paced, ms) {
 		perSecond := (n - m.pacedAt.Swap(n)) * 1000 / uint64(took)
 		m.stride.Store(perSecond/agesPerSecond + 1)
-	}
-}
-
-// ObserveAges tells how old an event was at now: since it was stored and, where that is
-// known, since it was received.
-func ObserveAges(stored, received prometheus.Observer, now time.Time, d Dates) {
-	stored.Observe(float64(max(now.UnixMicro()-d.Stored, 0)) / 1e6)
-	if d.Received != 0 {
-		received.Observe(float64(max(now.UnixMicro()-d.Received, 0)) / 1e6)
 	}
 }
 

@@ -17,6 +17,7 @@ type FeedStatus struct {
 	PerSecond float64 // of them, over the last seconds
 	Gaps      uint64  // told: once for all in the feed, or to one client at its resume
 	LogBytes  int64
+	Ages      []Age // of events when clients here had been given them; since the feed is held here
 
 	Last broker.Position // newest event here
 	Lag  time.Duration   // since when stored events are known to be missing here; 0 = complete
@@ -57,6 +58,7 @@ func (h *Hub) Status() []FeedStatus {
 func (f *Feed) fill(s *FeedStatus, now time.Time) {
 	p, lag := f.lag(now)
 	s.Feed, s.Demand, s.State, s.Lag, s.LogBytes, s.Gaps = f.id, f.demand, p.String(), lag, f.log.Held(), f.gaps.Load()
+	s.Ages = f.log.Ages()
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	s.Events, s.PerSecond = f.events, f.pace.PerSecond(now)

@@ -72,8 +72,14 @@ func (p *process) clientsOf(api, version string, all bool) []presence.Feed {
 	var out []presence.Feed
 	for _, f := range p.hub.Status() {
 		if all || f.Demand.API == api && f.Demand.Version == version {
-			out = append(out, presence.Feed{API: f.Demand.API, Version: f.Demand.Version, Feed: f.Feed.String(), Topic: f.Demand.Topic, Path: remoteFeed(f).Path,
-				Clients: f.Clients, EventsPerSecond: f.PerSecond, LagMs: f.Lag.Milliseconds(), Gaps: f.Gaps})
+			feed := presence.Feed{API: f.Demand.API, Version: f.Demand.Version, Feed: f.Feed.String(), Topic: f.Demand.Topic, Path: remoteFeed(f).Path,
+				Clients: f.Clients, EventsPerSecond: f.PerSecond, LagMs: f.Lag.Milliseconds(), Gaps: f.Gaps}
+			if all {
+				for _, a := range f.Ages {
+					feed.Ages = append(feed.Ages, presence.Age(a))
+				}
+			}
+			out = append(out, feed)
 		}
 	}
 	return out

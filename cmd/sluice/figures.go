@@ -106,8 +106,9 @@ func (n nodes) Look(ctx context.Context) admin.Look {
 // counted asks every edge for all that it counts.
 func (n nodes) counted(ctx context.Context) (out admin.Look, feeds []presence.Feed) {
 	if n.p.manager == nil && n.p.edge != nil { // with definitions of its own it tells nobody else
-		out.Edges = append(out.Edges, admin.EdgeFigures{Node: nodeName(n.p.cfg), Figures: n.p.figures()})
-		return out, n.p.clientsOf("", "", true)
+		feeds = n.p.clientsOf("", "", true)
+		out.Edges = append(out.Edges, admin.EdgeFigures{Node: nodeName(n.p.cfg), Figures: n.p.figures(), FeedAges: feedAges(feeds)})
+		return out, feeds
 	}
 	var mu sync.Mutex // guards the results
 	var asking errgroup.Group
@@ -121,7 +122,7 @@ func (n nodes) counted(ctx context.Context) (out admin.Look, feeds []presence.Fe
 				out.Silent = append(out.Silent, e.Node)
 				return nil
 			}
-			out.Edges = append(out.Edges, admin.EdgeFigures{Node: e.Node, Figures: figures})
+			out.Edges = append(out.Edges, admin.EdgeFigures{Node: e.Node, Figures: figures, FeedAges: feedAges(read)})
 			feeds = append(feeds, read...)
 			return nil
 		})
@@ -129,4 +130,15 @@ func (n nodes) counted(ctx context.Context) (out admin.Look, feeds []presence.Fe
 	_ = asking.Wait() //nolint:errcheck // who did not answer is in Silent
 	slices.SortFunc(out.Edges, func(a, b admin.EdgeFigures) int { return cmp.Compare(a.Node, b.Node) })
 	return out, feeds
+}
+
+// feedAges are the ages of events that an edge tells with its feeds.
+func feedAges(feeds []presence.Feed) map[admin.FeedKey][]presence.Age {
+	out := map[admin.FeedKey][]presence.Age{}
+	for _, f := range feeds {
+		if len(f.Ages) > 0 {
+			out[admin.FeedKey{API: f.API + "@" + f.Version, Path: f.Path}] = f.Ages
+		}
+	}
+	return out
 }

@@ -47,7 +47,11 @@ type SeenFeed struct {
 type EdgeFigures struct {
 	Node string
 	presence.Figures
+	FeedAges map[FeedKey][]presence.Age // as Figures.Ages, since the edge holds the feed
 }
+
+// FeedKey names a feed.
+type FeedKey struct{ API, Path string } // API is its id
 
 // Monitor implements ServerInterface.
 func (s *Server) Monitor(c echo.Context, params MonitorParams) error {
@@ -102,7 +106,7 @@ type looks struct {
 	mu     sync.Mutex // guards what follows; held while nodes are asked
 	last   *seen
 	due    time.Time
-	before map[string]presence.Figures // of the look before, by node
+	before map[string]EdgeFigures // of the look before, by node
 }
 
 // seen is a Look with what came between it and the one before.
@@ -114,6 +118,7 @@ type seen struct {
 	edges    []edgeSample
 	rate     *float64
 	latency  *latencySample
+	ages     map[FeedKey]ageCounts     // of the feeds of which any were told
 	drops    map[presence.Count]uint64 // N of the key is 0
 }
 
@@ -125,7 +130,7 @@ func (l *looks) newest(ctx context.Context) (*seen, time.Duration) {
 	if l.last != nil && began.Before(l.due) {
 		return l.last, l.due.Sub(began)
 	}
-	next := &seen{Look: l.nodes.Look(ctx), n: 1, at: time.Now(), drops: map[presence.Count]uint64{}}
+	next := &seen{Look: l.nodes.Look(ctx), n: 1, at: time.Now(), drops: map[presence.Count]uint64{}, ages: map[FeedKey]ageCounts{}}
 	if last := l.last; last != nil {
 		next.n = last.n + 1
 		if next.interval = next.at.Sub(last.at); next.interval > lookForgets {
@@ -141,12 +146,12 @@ func (l *looks) newest(ctx context.Context) (*seen, time.Duration) {
 }
 
 // compare counts what the edges did since the figures before, and returns those of now.
-func (s *seen) compare(before map[string]presence.Figures) map[string]presence.Figures {
-	now := map[string]presence.Figures{}
-	ages := map[float64]uint64{}
+func (s *seen) compare(before map[string]EdgeFigures) map[string]EdgeFigures {
+	now := map[string]EdgeFigures{}
+	all := ageCounts{}
 	for i := range s.Edges {
 		e := &s.Edges[i]
-		now[e.Node] = e.Figures
+		now[e.Node] = *e
 		out := edgeSample{Node: e.Node, Clients: e.Clients}
 		was, known := before[e.Node]
 		if ms := e.Clock - was.Clock; known && was.Boot == e.Boot && ms > 0 {
@@ -156,16 +161,21 @@ func (s *seen) compare(before map[string]presence.Figures) map[string]presence.F
 				s.rate = new(float64)
 			}
 			*s.rate += rate
-			own := newAges(e.Ages, was.Ages)
-			for le, n := range own {
-				ages[le] += n
-			}
+			own := ageCounts{}
+			own.add(e.Ages, was.Ages)
+			all.addAll(own)
 			out.Latency = latencyOf(own)
+			for key, ages := range e.FeedAges {
+				if s.ages[key] == nil {
+					s.ages[key] = ageCounts{}
+				}
+				s.ages[key].add(ages, was.FeedAges[key])
+			}
 			s.addDrops(e.Counts, was.Counts)
 		}
 		s.edges = append(s.edges, out)
 	}
-	s.latency = latencyOf(ages)
+	s.latency = latencyOf(all)
 	return now
 }
 
@@ -189,20 +199,37 @@ func (s *seen) addDrops(now, before []presence.Count) {
 // since is how much a counter rose.
 func since(now, before uint64) uint64 { return max(now, before) - before }
 
-// newAges are the counts of buckets that came since, by bound.
-func newAges(now, before []presence.Age) map[float64]uint64 {
-	out := map[float64]uint64{}
-	for _, a := range now {
-		out[a.Le] = a.N
+// ageCounts are how many events were of an age, by the bound of its bucket.
+type ageCounts map[float64]uint64
+
+// add adds what came to a histogram since it was as before. One in which a bucket has less began anew.
+func (a ageCounts) add(now, before []presence.Age) {
+	was := map[float64]uint64{}
+	for _, b := range before {
+		was[b.Le] = b.N
 	}
-	for _, a := range before {
-		out[a.Le] = since(out[a.Le], a.N)
+	held := 0
+	for _, n := range now {
+		if b, there := was[n.Le]; there && n.N >= b {
+			held++
+		}
 	}
-	return out
+	if held < len(was) {
+		clear(was)
+	}
+	for _, n := range now {
+		a[n.Le] += n.N - was[n.Le]
+	}
+}
+
+func (a ageCounts) addAll(b ageCounts) {
+	for le, n := range b {
+		a[le] += n
+	}
 }
 
 // latencyOf finds percentiles: the upper bounds of the buckets that they are in. Nil = nothing was observed.
-func latencyOf(ages map[float64]uint64) *latencySample {
+func latencyOf(ages ageCounts) *latencySample {
 	var bounds []float64
 	var all uint64
 	for le, n := range ages {
@@ -255,6 +282,9 @@ type (
 		EventsPerSecond     float64        `json:"eventsPerSecond"`
 		DeliveriesPerSecond float64        `json:"deliveriesPerSecond"`
 		LagMs               int64          `json:"lagMs"`
+		Latency             *latencySample `json:"latency,omitempty"`
+
+		ages ageCounts
 	}
 	feedSample struct {
 		API                 string    `json:"api"`
@@ -270,6 +300,8 @@ type (
 		DeliveriesPerSecond float64   `json:"deliveriesPerSecond"`
 		LagMs               int64     `json:"lagMs"`
 		Gaps                uint64    `json:"gaps"`
+
+		Latency *latencySample `json:"latency,omitempty"`
 	}
 	edgeSample struct {
 		Node                string         `json:"node"`
@@ -310,13 +342,25 @@ func (s *Server) sampleFor(caller auth.Principal, api string, l *seen) *monitorS
 		}
 		a := apis[f.API]
 		if a == nil {
-			a = &apiSample{ID: f.API, States: map[string]int{}}
+			a = &apiSample{ID: f.API, States: map[string]int{}, ages: ageCounts{}}
 			apis[f.API] = a
 			out.APIs = append(out.APIs, a)
 		}
 		a.add(f)
 		out.Clients += f.Clients
-		out.Feeds = append(out.Feeds, sampleOf(f))
+		feed, ages := sampleOf(f), l.ages[FeedKey{f.API, f.Path}]
+		feed.Latency = latencyOf(ages)
+		a.ages.addAll(ages)
+		out.Feeds = append(out.Feeds, feed)
+	}
+	for _, a := range out.APIs {
+		a.Latency = latencyOf(a.ages)
+	}
+	if api != "" {
+		out.Latency = nil
+		if a := apis[api]; a != nil {
+			out.Latency = a.Latency
+		}
 	}
 	slices.SortFunc(out.APIs, func(a, b *apiSample) int { return cmp.Or(b.Clients-a.Clients, strings.Compare(a.ID, b.ID)) })
 	slices.SortFunc(out.Feeds, byTrouble)

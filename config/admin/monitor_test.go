@@ -38,6 +38,11 @@ func runs50(n int) Look {
 		}
 		l.Feeds = append(l.Feeds, f)
 	}
+	l.Edges[0].FeedAges = map[FeedKey][]presence.Age{
+		{"seen@1.0.0", "/t/00"}: {{Le: .01, N: 90 * up}},
+		{"seen@1.0.0", "/t/01"}: {{Le: .2, N: 9 * up}, {N: up}},
+		{"hidden@1.0.0", "/h"}:  {{Le: .5, N: 100 * up}},
+	}
 	l.Feeds = append(l.Feeds, SeenFeed{API: "hidden@1.0.0", FeedState: FeedState{Path: "/h", Topic: "/h", State: "up", Clients: 20}},
 		SeenFeed{API: "gone@1.0.0", FeedState: FeedState{Path: "/g", Topic: "/g", State: "up", Clients: 5}})
 	return l
@@ -67,6 +72,22 @@ func TestMonitor(t *testing.T) {
 	if a := s.APIs[0]; a.ID != "seen@1.0.0" || a.Feeds != 50 || a.States["up"] != 49 || a.Clients != 50 || a.EventsPerSecond != 100 || a.DeliveriesPerSecond != 100 || a.LagMs != 49 {
 		t.Errorf("API %+v", a)
 	}
+	latencies := func(s *monitorSample) (out string) {
+		for _, a := range s.APIs {
+			if a.Latency != nil {
+				out += fmt.Sprint(a.ID, *a.Latency)
+			}
+		}
+		for _, f := range s.Feeds {
+			if f.Latency != nil {
+				out += fmt.Sprint(" ", f.Path, *f.Latency)
+			}
+		}
+		return out
+	}
+	if got, want := latencies(&s), "seen@1.0.0{10 200 200}hidden@1.0.0{500 500 500} /h{500 500 500} /t/00{10 10 10} /t/01{200 200 200}"; got != want {
+		t.Errorf("latencies %s, want %s", got, want)
+	}
 	if got := fmt.Sprint(s.Drops); got != "[{end  slow 2} {gap seen@1.0.0 expired 1} {gap hidden@1.0.0 reset 1}]" {
 		t.Errorf("drops %s", got)
 	}
@@ -76,7 +97,7 @@ func TestMonitor(t *testing.T) {
 	}
 	// Of one API: its own, and why clients were told that they end.
 	one.sample()
-	if s := one.sample(); s.Clients != 50 || s.DeliveriesPerSecond != nil || s.Latency == nil || fmt.Sprint(s.Drops) != "[{end seen@1.0.0 api-blocked 3} {gap seen@1.0.0 expired 1}]" {
+	if s := one.sample(); s.Clients != 50 || s.DeliveriesPerSecond != nil || s.Latency == nil || *s.Latency != (latencySample{10, 200, 200}) || fmt.Sprint(s.Drops) != "[{end seen@1.0.0 api-blocked 3} {gap seen@1.0.0 expired 1}]" {
 		t.Errorf("of one API: %+v", s)
 	}
 	r.server.looks.mu.Lock()
@@ -110,6 +131,22 @@ func TestMonitorBegunAnew(t *testing.T) {
 	}
 	if text := strings.Join(got, ", "); text != "false true 0, false true 0, true false 4" {
 		t.Errorf("looks %s", text)
+	}
+}
+
+// TestLatencyOfAFeedBegunAnew has a feed that an edge gave up and took again: what it counts then is new, and that of a new feed is too.
+func TestLatencyOfAFeedBegunAnew(t *testing.T) {
+	key := FeedKey{"a@1", "/x"}
+	ages := [][]presence.Age{{{Le: .01, N: 100}, {Le: .02, N: 5}}, {{Le: .01, N: 100}, {Le: .02, N: 7}}, {{Le: .01, N: 3}}, nil, {{Le: .01, N: 2}, {Le: .5, N: 1}}}
+	l := looks{nodes: &heard{look: func(n int) Look {
+		return Look{Edges: []EdgeFigures{{Node: "e", Figures: presence.Figures{Boot: "b", Clock: int64(1000 * n)}, FeedAges: map[FeedKey][]presence.Age{key: ages[n-1]}}}}
+	}}}
+	for i, want := range []string{"map[]", "map[0.01:0 0.02:2]", "map[0.01:3]", "map[]", "map[0.01:2 0.5:1]"} {
+		s, _ := l.newest(t.Context())
+		if got := fmt.Sprint(map[float64]uint64(s.ages[key])); got != want {
+			t.Errorf("look %d: %s, want %s", i+1, got, want)
+		}
+		l.due = s.at // another may come now
 	}
 }
 

@@ -129,7 +129,7 @@ func (m *shardMetrics) pass(took time.Duration, now time.Time, log *fanout.Log, 
 	m.passes.Observe(took.Seconds())
 	buf = log.Dates(buf[:0], from, to)
 	for _, d := range buf {
-		fanout.ObserveAges(m.age, m.whole, now, d)
+		log.Given(m.age, m.whole, now, d)
 	}
 	return buf
 }

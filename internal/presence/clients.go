@@ -26,6 +26,7 @@ type Feed struct {
 	EventsPerSecond float64 `json:"eventsPerSecond,omitempty"` // that came to this edge, over the last seconds
 	LagMs           int64   `json:"lagMs,omitempty"`           // since when stored events are known to be missing here
 	Gaps            uint64  `json:"gaps,omitempty"`            // told, since the edge holds the feed
+	Ages            []Age   `json:"ages,omitempty"`            // as in Figures, since the edge holds the feed; only where All is asked for
 }
 
 // ask is a question on broker.ClientsSubject: for the clients of one API, for All that there is and the figures, or how limits stand.
@@ -81,7 +82,7 @@ func pageOf(all []Feed, from int) page {
 	size := 0
 	for i := min(from, len(all)); i < len(all); i++ {
 		f := all[i]
-		if size += 200 + len(f.Path) + len(f.Feed) + len(f.Topic) + len(f.API) + len(f.Version); size > pageBytes && i > from {
+		if size += 200 + len(f.Path) + len(f.Feed) + len(f.Topic) + len(f.API) + len(f.Version) + 40*len(f.Ages); size > pageBytes && i > from {
 			p.Next = i
 			break
 		}

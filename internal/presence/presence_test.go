@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"reflect"
 	"strings"
 	"sync"
 	"testing"
@@ -218,7 +219,7 @@ func TestClientsAreAskedInPages(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
 		got, err := AskClients(ctx, bus, "a", "market", "1.0.0")
-		if err != nil || len(got) != len(e.feeds) || got[4999] != e.feeds[4999] {
+		if err != nil || len(got) != len(e.feeds) || !reflect.DeepEqual(got[4999], e.feeds[4999]) {
 			t.Errorf("%d feeds, %v", len(got), err)
 		}
 		if first := pageOf(e.feeds, 0); first.Next == 0 || first.Next == len(e.feeds) {
@@ -231,7 +232,7 @@ func TestClientsAreAskedInPages(t *testing.T) {
 		// All that an edge counts comes with the first page; of too many counters some are left out.
 		e.counts = Figures{Boot: "b1", Clock: 5, Deliveries: 7, Ages: []Age{{Le: .01, N: 3}, {N: 1}}, Counts: make([]Count, mostCounts+1)}
 		figures, got, err := AskFigures(ctx, bus, "a")
-		if err != nil || len(got) != len(e.feeds) || got[4999] != e.feeds[4999] || figures.Deliveries != 7 || len(figures.Ages) != 2 || len(figures.Counts) != mostCounts {
+		if err != nil || len(got) != len(e.feeds) || !reflect.DeepEqual(got[4999], e.feeds[4999]) || figures.Deliveries != 7 || len(figures.Ages) != 2 || len(figures.Counts) != mostCounts {
 			t.Errorf("%d feeds, %+v, %v", len(got), figures, err)
 		}
 		// A build that does not know the question answers as if it was asked for an API without a name.

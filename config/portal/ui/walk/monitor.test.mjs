@@ -104,6 +104,8 @@ test('the monitor', async (t) => {
     await fact('Latency, p99').getByText(/\d m?s$/).waitFor();
     await fact('Deliveries/s').getByText(/^\d{2,3}(\.\d)?$/).waitFor();
     assert.equal(await table.locator('tbody tr').count(), feeds);
+    await row('/f/08').getByRole('cell').nth(7).getByText(/\d m?s$/).waitFor(); // its own latency
+    await page.getByRole('table', { name: 'APIs' }).getByRole('row').nth(1).getByRole('cell').nth(6).getByText(/\d m?s$/).waitFor();
     await page.waitForFunction(() => {
       const charts = [...document.querySelectorAll('figure.live .plot')];
       return charts.length === 6 && charts.every((c) => c.clientWidth > 200 && c.querySelector('canvas')?.clientWidth === c.clientWidth);
@@ -153,6 +155,7 @@ test('the monitor', async (t) => {
     await page.getByRole('table', { name: 'APIs' }).getByRole('link', { name: 'many@1.0.0' }).click();
     await page.getByRole('tab', { name: 'Monitor', selected: true }).waitFor();
     await fact('Upstreams up').getByText(`${feeds - 1} of ${feeds}`).waitFor();
+    await fact('Latency, p99').getByText(/\d m?s$/).waitFor();
     await page.getByRole('textbox', { name: 'Filter feeds' }).fill('7');
     await page.evaluate(() => scrollTo(0, 0));
     await look(page, 'monitor-api');

@@ -22,8 +22,8 @@ export const healthOf = (state: string): Health => (state === 'up' ? 'up' : down
 /** Values of one line of a chart: null where nothing is known. */
 export type Values = (number | null)[];
 
-/** FeedLine is what a feed did, sample by sample. */
-export type FeedLine = { t: number[]; rate: number[]; health: Health[]; seen: number };
+/** FeedLine is what a feed did, sample by sample; p99 is its newest latency in ms. */
+export type FeedLine = { t: number[]; rate: number[]; health: Health[]; seen: number; p99?: number };
 
 const lines = ['clients', 'events', 'deliveries', 'p50', 'p95', 'p99', 'lag', 'up', 'waiting', 'down', 'end', 'gap', 'throttled', 'refused'] as const;
 export type Line = (typeof lines)[number];
@@ -79,6 +79,7 @@ export class History {
     line.rate.push(f.eventsPerSecond);
     line.health.push(healthOf(f.state));
     line.seen = at;
+    line.p99 = f.latency?.p99Ms ?? line.p99;
   }
 
   #trim(from: number) {

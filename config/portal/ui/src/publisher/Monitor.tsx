@@ -60,7 +60,7 @@ function Board({ api }: { api?: string }) {
         {source.state === 'away' && !paused && <Away since={shown.at} />}
         {shown.silent.length > 0 && <Alert color="yellow">Not in these figures, because they did not answer: {shown.silent.join(', ')}</Alert>}
       </div>
-      <Charts history={history} tick={shown} one={api !== undefined} />
+      <Charts history={history} tick={shown} />
       {shown.apis.length === 0 ? (
         <Empty title="No feed runs">A feed runs once a client asks for it, or always if its topic says so and the API is live.</Empty>
       ) : (
@@ -104,7 +104,7 @@ const plots: Plot[] = [
   { title: 'Not delivered', of: ['end', 'gap', 'throttled', 'refused'], lines: [{ label: 'ends', colour: red }, { label: 'gaps', colour: amber }, { label: 'throttled', colour: violet }, { label: 'refused', colour: blue }], format: count },
 ];
 
-const Charts = memo(function Charts({ history, tick, one }: { history: History; tick: unknown; one: boolean }) {
+const Charts = memo(function Charts({ history, tick }: { history: History; tick: unknown }) {
   return (
     <>
       <SimpleGrid cols={{ base: 1, sm: 2, xl: 3 }} spacing="sm">
@@ -113,7 +113,7 @@ const Charts = memo(function Charts({ history, tick, one }: { history: History; 
         ))}
       </SimpleGrid>
       <Text size="xs" c="dimmed">
-        Latency is from when an event was read from its upstream until it had been handed to sockets{one && ', of all APIs'}. Lag is how long events wait to be stored or are missing at an edge. Not delivered are streams that ended though their client had not left, gaps told, quotas met and requests refused.
+        Latency is from when an event was read from its upstream until it had been handed to sockets. Lag is how long events wait to be stored or are missing at an edge. Not delivered are streams that ended though their client had not left, gaps told, quotas met and requests refused.
       </Text>
     </>
   );
@@ -121,7 +121,7 @@ const Charts = memo(function Charts({ history, tick, one }: { history: History; 
 
 function Apis({ sample }: { sample: Sample }) {
   return (
-    <Wide min={560} label="APIs, scrolled sideways">
+    <Wide min={660} label="APIs, scrolled sideways">
       <Table className="figures" verticalSpacing={5} aria-label="APIs">
         <Table.Thead>
           <Table.Tr>
@@ -131,6 +131,7 @@ function Apis({ sample }: { sample: Sample }) {
             <Table.Th>Events/s</Table.Th>
             <Table.Th>Deliveries/s</Table.Th>
             <Table.Th>Lag</Table.Th>
+            <Table.Th>Latency, p99</Table.Th>
           </Table.Tr>
         </Table.Thead>
         <Table.Tbody>
@@ -148,6 +149,7 @@ function Apis({ sample }: { sample: Sample }) {
               <Table.Td>{rate(a.eventsPerSecond)}</Table.Td>
               <Table.Td>{rate(a.deliveriesPerSecond)}</Table.Td>
               <Table.Td>{millis(a.lagMs)}</Table.Td>
+              <Table.Td>{a.latency ? millis(a.latency.p99Ms) : '–'}</Table.Td>
             </Table.Tr>
           ))}
         </Table.Tbody>
@@ -164,6 +166,7 @@ const orders: Record<string, (a: FeedSample, b: FeedSample) => number> = {
   clients: (a, b) => b.clients - a.clients,
   'events per second': (a, b) => b.eventsPerSecond - a.eventsPerSecond,
   lag: (a, b) => b.lagMs - a.lagMs,
+  latency: (a, b) => (b.latency?.p99Ms ?? 0) - (a.latency?.p99Ms ?? 0),
   path: () => 0,
 };
 
@@ -191,7 +194,7 @@ function Feeds({ sample, history, one }: { sample: Sample; history: History; one
           <Select aria-label="Sort feeds" data={Object.keys(orders)} value={order} onChange={(v) => v && setOrder(v)} allowDeselect={false} w={{ base: '100%', xs: 170 }} />
         </Group>
       </Group>
-      <Wide min={720} label="Feeds, scrolled sideways">
+      <Wide min={800} label="Feeds, scrolled sideways">
         <Table className="figures" verticalSpacing={5} aria-label="Feeds">
           <Table.Thead>
             <Table.Tr>
@@ -202,6 +205,7 @@ function Feeds({ sample, history, one }: { sample: Sample; history: History; one
               <Table.Th>Events/s</Table.Th>
               <Table.Th>Deliveries/s</Table.Th>
               <Table.Th>Lag</Table.Th>
+              <Table.Th>Latency, p99</Table.Th>
               <Table.Th>Gaps</Table.Th>
             </Table.Tr>
           </Table.Thead>
@@ -212,7 +216,7 @@ function Feeds({ sample, history, one }: { sample: Sample; history: History; one
                 <Table.Td>
                   <Spark line={history.feeds.get(keyOf(f))} from={from} tick={sample} label={`${f.path}: events per second and state of the upstream, over the last minutes`} />
                 </Table.Td>
-                <Figures clients={f.clients} events={rate(f.eventsPerSecond)} deliveries={rate(f.deliveriesPerSecond)} lag={millis(f.lagMs)} gaps={f.gaps} />
+                <Figures clients={f.clients} events={rate(f.eventsPerSecond)} deliveries={rate(f.deliveriesPerSecond)} lag={millis(f.lagMs)} latency={lately(history, f)} gaps={f.gaps} />
               </Table.Tr>
             ))}
           </Table.Tbody>
@@ -235,6 +239,12 @@ function Feeds({ sample, history, one }: { sample: Sample; history: History; one
   );
 }
 
+/** lately is the newest latency of a feed: it may have no event for a while. */
+function lately(history: History, f: FeedSample) {
+  const p99 = history.feeds.get(keyOf(f))?.p99;
+  return p99 === undefined ? '–' : millis(p99);
+}
+
 /** Row and Figures are rendered only when what they show changes. */
 const Row = memo(function Row({ path, api, state, why }: { path: string; api: string; state: string; why: string }) {
   return (
@@ -255,13 +265,14 @@ const Row = memo(function Row({ path, api, state, why }: { path: string; api: st
   );
 });
 
-const Figures = memo(function Figures({ clients, events, deliveries, lag, gaps }: { clients: number; events: string; deliveries: string; lag: string; gaps: number }) {
+const Figures = memo(function Figures({ clients, events, deliveries, lag, latency, gaps }: { clients: number; events: string; deliveries: string; lag: string; latency: string; gaps: number }) {
   return (
     <>
       <Table.Td>{count(clients)}</Table.Td>
       <Table.Td>{events}</Table.Td>
       <Table.Td>{deliveries}</Table.Td>
       <Table.Td>{lag}</Table.Td>
+      <Table.Td>{latency}</Table.Td>
       <Table.Td>{count(gaps)}</Table.Td>
     </>
   );
