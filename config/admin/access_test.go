@@ -405,16 +405,18 @@ func TestTicketsAreForWhoMayRead(t *testing.T) {
 	r := newRig(t)
 	c, friend, creator := r.as("subscriber"), r.as("friend"), r.as("creator")
 	create(t, creator, "Draft", nil)
+	publishedAPI(t, r, "Later", "1.0.0", "AsyncGold")
 	publishedAPI(t, r, "Market", "1.0.0", "AsyncGold")
 	ticket := func(who client, api, body string) answered {
 		return who.send("POST", "/api/v1/apis/"+api+"/tickets", mediaJSON, body)
 	}
-	made := readAs[TicketMade](t, ticket(creator, "Draft@1.0.0", `{"topic":"/ticks"}`).want(t, http.StatusCreated))
+	made := readAs[TicketMade](t, ticket(creator, "Later@1.0.0", `{"topic":"/ticks"}`).want(t, http.StatusCreated))
 	if left := time.Until(made.Expires); left <= 0 || left > 31*time.Second || made.Ticket == "" {
 		t.Errorf("ticket %+v", made)
 	}
 	ticket(c, "Draft@1.0.0", `{"topic":"/ticks"}`).problem(t, 404, "not-found")
-	ticket(creator, "Draft@1.0.0", `{"topic":"ticks"}`).problem(t, 422, "invalid-value")
+	ticket(creator, "Later@1.0.0", `{"topic":"ticks"}`).problem(t, 422, "invalid-value")
+	ticket(creator, "Draft@1.0.0", `{"topic":"/ticks"}`).problem(t, 409, "not-published") // an edge would not take it
 	ticket(c, "Market@1.0.0", `{"topic":"/ticks"}`).problem(t, 403, "not-subscribed")
 	newApp(t, c, "trader")
 	sub := c.send("POST", "/api/v1/subscriptions", mediaJSON, subscribeBody(t, "trader", "Market", "1.0.0", "AsyncGold")).want(t, http.StatusCreated).header.Get("Location")

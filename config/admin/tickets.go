@@ -24,6 +24,13 @@ func (s *Server) CreateTicket(c echo.Context, id ID) error {
 	if s.tickets == nil {
 		return &problem.Error{Kind: problem.Unavailable, Detail: "No tickets are made here."}
 	}
+	if state := r.API.Spec.State; !state.Served() {
+		e := &problem.Error{Kind: problem.NotPublished, Detail: "The API is in state " + string(state) + ": no edge gives a stream of it."}
+		if state == catalog.StateCreated {
+			e.Detail += " Prototype it to try it out before it is published."
+		}
+		return e
+	}
 	var in NewTicket
 	at, err := s.decodeAt(c, &in)
 	if err != nil {
