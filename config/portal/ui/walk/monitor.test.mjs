@@ -127,6 +127,19 @@ test('the monitor', async (t) => {
     assert.equal((await coloured(page, 'canvas.spark')).some(Boolean), true, 'a feed has a line');
   });
 
+  await t.test('opens a feed', async () => {
+    const feed = table.getByRole('button', { name: '/f/08', exact: true });
+    await feed.press('Enter');
+    for (const name of ['Clients', 'Per second', 'Latency', 'Lag']) await table.getByRole('figure', { name: `${name}, /f/08` }).waitFor();
+    await table.getByRole('figure', { name: 'Latency, /f/08' }).getByText(/\d m?s$/).first().waitFor();
+    await page.waitForFunction(() => [...document.querySelectorAll('table[aria-label=Feeds] figure.live .plot')].every((c) => c.clientWidth > 150 && c.querySelector('canvas')?.clientWidth === c.clientWidth));
+    await table.getByRole('figure', { name: 'Lag, /f/08' }).scrollIntoViewIfNeeded();
+    await page.screenshot({ path: `${out}/00-monitor-feed.png` });
+    assert.equal(await feed.getAttribute('aria-expanded'), 'true');
+    await feed.press('Enter');
+    await table.getByRole('figure').first().waitFor({ state: 'detached' });
+  });
+
   await t.test('tells when an upstream ends', async () => {
     backend.end('/f/07');
     await fact('Upstreams up').getByText(`${feeds - 1} of ${feeds}`).waitFor();

@@ -38,6 +38,13 @@ describe('History', () => {
     expect(h.t.every((t, i) => i === 0 || t > h.t[i - 1]!)).toBe(true);
   });
 
+  it('has the lines of each feed, broken as the others are', () => {
+    const h = new History();
+    for (const s of [0, 1, 20]) h.add(sample(s, { feeds: [feed('/x', 'up', { lagMs: s, latency: s === 1 ? { p50Ms: 4, p95Ms: 5, p99Ms: 6 } : undefined })] }));
+    const f = h.feeds.get('a@1 /x')!;
+    expect([f.t.length, f.values.events, f.values.p95, f.values.lag, f.health.length, f.p99]).toEqual([4, [4, 4, null, 4], [null, 5, null, null], [0, 1, null, 20], 4, 6]);
+  });
+
   it('does not take a slow server for a hole', () => {
     const h = new History();
     for (const s of [0, 10, 20]) h.add(sample(s, { intervalMs: 10_000 }));
@@ -60,7 +67,7 @@ describe('History', () => {
     for (let i = 0; i < 2 * most; i++) h.add(sample(i / 100));
     expect(h.t.length).toBe(most);
     expect(h.values.p50.length).toBe(most);
-    expect(h.feeds.get('a@1 /x')!.rate.length).toBe(most);
+    expect(h.feeds.get('a@1 /x')!.values.p99.length).toBe(most);
   });
 
   it('adds up drops by reason', () => {

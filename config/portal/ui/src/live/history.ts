@@ -22,8 +22,11 @@ export const healthOf = (state: string): Health => (state === 'up' ? 'up' : down
 /** Values of one line of a chart: null where nothing is known. */
 export type Values = (number | null)[];
 
+const feedLines = ['clients', 'events', 'deliveries', 'p50', 'p95', 'p99', 'lag'] as const;
+export type FeedLineName = (typeof feedLines)[number];
+
 /** FeedLine is what a feed did, sample by sample; p99 is its newest latency in ms. */
-export type FeedLine = { t: number[]; rate: number[]; health: Health[]; seen: number; p99?: number };
+export type FeedLine = { t: number[]; values: Record<FeedLineName, Values>; health: Health[]; seen: number; p99?: number };
 
 const lines = ['clients', 'events', 'deliveries', 'p50', 'p95', 'p99', 'lag', 'up', 'waiting', 'down', 'end', 'gap', 'throttled', 'refused'] as const;
 export type Line = (typeof lines)[number];
@@ -43,7 +46,10 @@ export class History {
     const at = new Date(s.at).getTime() / 1000;
     const last = this.t.at(-1);
     if (last !== undefined && at <= last) return; // told again, or by a clock that was set back
-    if (last !== undefined && at - last > Math.max(5, (3 * s.intervalMs) / 1000)) this.#push(last + 0.001, {});
+    if (last !== undefined && at - last > Math.max(5, (3 * s.intervalMs) / 1000)) {
+      this.#push(last + 0.001, {});
+      for (const line of this.feeds.values()) if (line.seen === last) this.#pushFeed(line, last + 0.001, line.health.at(-1)!, {});
+    }
     const sum = (of: (a: Sample['apis'][number]) => number) => s.apis.reduce((n, a) => n + of(a), 0);
     const health = { up: 0, waiting: 0, down: 0 };
     for (const a of s.apis) for (const [state, n] of Object.entries(a.states)) health[healthOf(state)] += n;
@@ -74,12 +80,24 @@ export class History {
 
   #addFeed(at: number, f: FeedSample) {
     let line = this.feeds.get(keyOf(f));
-    if (!line) this.feeds.set(keyOf(f), (line = { t: [], rate: [], health: [], seen: at }));
-    line.t.push(at);
-    line.rate.push(f.eventsPerSecond);
-    line.health.push(healthOf(f.state));
+    if (!line) this.feeds.set(keyOf(f), (line = { t: [], values: Object.fromEntries(feedLines.map((l) => [l, [] as Values])) as FeedLine['values'], health: [], seen: at }));
+    this.#pushFeed(line, at, healthOf(f.state), {
+      clients: f.clients,
+      events: f.eventsPerSecond,
+      deliveries: f.deliveriesPerSecond,
+      p50: f.latency?.p50Ms,
+      p95: f.latency?.p95Ms,
+      p99: f.latency?.p99Ms,
+      lag: f.lagMs,
+    });
     line.seen = at;
     line.p99 = f.latency?.p99Ms ?? line.p99;
+  }
+
+  #pushFeed(line: FeedLine, at: number, health: Health, row: Partial<Record<FeedLineName, number>>) {
+    line.t.push(at);
+    line.health.push(health);
+    for (const l of feedLines) line.values[l].push(row[l] ?? null);
   }
 
   #trim(from: number) {
@@ -90,7 +108,7 @@ export class History {
     for (const [key, f] of this.feeds) {
       if (f.seen < from) this.feeds.delete(key);
       const m = old(f.t);
-      for (const list of [f.t, f.rate, f.health]) list.splice(0, m);
+      for (const list of [f.t, f.health, ...Object.values(f.values)]) list.splice(0, m);
     }
     this.#drops = this.#drops.filter((d) => d.t >= from).slice(-20 * most);
   }

@@ -1,9 +1,9 @@
 import { Alert, Anchor, Button, Group, Select, SimpleGrid, Stack, Switch, Table, Text, TextInput, Title } from '@mantine/core';
 import { Link } from '@tanstack/react-router';
-import { memo, useMemo, useRef, useState } from 'react';
+import { Fragment, memo, useId, useMemo, useRef, useState } from 'react';
 
 import { Refused } from '../api/client';
-import { type FeedSample, healthOf, type History, keyOf, type Line, type Sample, shownFrom } from '../live/history';
+import { type FeedLine, type FeedLineName, type FeedSample, healthOf, type History, keyOf, type Line, type Sample, shownFrom } from '../live/history';
 import { useMonitor } from '../live/useMonitor';
 import { has, useMe } from '../session';
 import { UpstreamBadge } from '../ui/badges';
@@ -104,6 +104,8 @@ const plots: Plot[] = [
   { title: 'Not delivered', of: ['end', 'gap', 'throttled', 'refused'], lines: [{ label: 'ends', colour: red }, { label: 'gaps', colour: amber }, { label: 'throttled', colour: violet }, { label: 'refused', colour: blue }], format: count },
 ];
 
+const feedPlotted = new Set<string>(['clients', 'events', 'deliveries', 'p50', 'p95', 'p99', 'lag'] satisfies FeedLineName[]);
+
 const Charts = memo(function Charts({ history, tick }: { history: History; tick: unknown }) {
   return (
     <>
@@ -174,6 +176,8 @@ function Feeds({ sample, history, one }: { sample: Sample; history: History; one
   const [filter, setFilter] = useState('');
   const [order, setOrder] = useState('not up first');
   const [most, setMost] = useState(step);
+  const [open, setOpen] = useState('');
+  const details = useId();
   const found = useMemo(
     () =>
       sample.feeds
@@ -211,13 +215,22 @@ function Feeds({ sample, history, one }: { sample: Sample; history: History; one
           </Table.Thead>
           <Table.Tbody>
             {found.slice(0, most).map((f) => (
-              <Table.Tr key={keyOf(f)}>
-                <Row path={f.path} api={one ? '' : f.api} state={f.state} why={f.why ?? ''} />
-                <Table.Td>
-                  <Spark line={history.feeds.get(keyOf(f))} from={from} tick={sample} label={`${f.path}: events per second and state of the upstream, over the last minutes`} />
-                </Table.Td>
-                <Figures clients={f.clients} events={rate(f.eventsPerSecond)} deliveries={rate(f.deliveriesPerSecond)} lag={millis(f.lagMs)} latency={lately(history, f)} gaps={f.gaps} />
-              </Table.Tr>
+              <Fragment key={keyOf(f)}>
+                <Table.Tr>
+                  <Row path={f.path} api={one ? '' : f.api} state={f.state} why={f.why ?? ''} details={details} open={open === keyOf(f)} onOpen={() => setOpen(open === keyOf(f) ? '' : keyOf(f))} />
+                  <Table.Td>
+                    <Spark line={history.feeds.get(keyOf(f))} from={from} tick={sample} label={`${f.path}: events per second and state of the upstream, over the last minutes`} />
+                  </Table.Td>
+                  <Figures clients={f.clients} events={rate(f.eventsPerSecond)} deliveries={rate(f.deliveriesPerSecond)} lag={millis(f.lagMs)} latency={lately(history, f)} gaps={f.gaps} />
+                </Table.Tr>
+                {open === keyOf(f) && (
+                  <Table.Tr id={details}>
+                    <Table.Td colSpan={9}>
+                      <FeedCharts feed={f} line={history.feeds.get(keyOf(f))} tick={sample} />
+                    </Table.Td>
+                  </Table.Tr>
+                )}
+              </Fragment>
             ))}
           </Table.Tbody>
         </Table>
@@ -245,12 +258,16 @@ function lately(history: History, f: FeedSample) {
   return p99 === undefined ? '–' : millis(p99);
 }
 
+type RowProps = { path: string; api: string; state: string; why: string; details: string; open: boolean; onOpen: () => void };
+
 /** Row and Figures are rendered only when what they show changes. */
-const Row = memo(function Row({ path, api, state, why }: { path: string; api: string; state: string; why: string }) {
+const Row = memo(function Row({ path, api, state, why, details, open, onOpen }: RowProps) {
   return (
     <>
       <Table.Td>
-        <span className="mono">{path}</span>
+        <Anchor component="button" className="mono" onClick={onOpen} aria-expanded={open} aria-controls={open ? details : undefined}>
+          {path}
+        </Anchor>
         {api && (
           <Text size="xs" c="dimmed">
             {api}
@@ -263,7 +280,26 @@ const Row = memo(function Row({ path, api, state, why }: { path: string; api: st
       </Table.Td>
     </>
   );
-});
+}, sameRow);
+
+/** sameRow leaves onOpen out: it does the same as long as open is. */
+function sameRow(a: RowProps, b: RowProps) {
+  return a.path === b.path && a.api === b.api && a.state === b.state && a.why === b.why && a.open === b.open;
+}
+
+const feedPlots: (Omit<Plot, 'of'> & { of: FeedLineName[] })[] = plots.filter((p) => p.of.every((l) => feedPlotted.has(l))).map((p) => ({ ...p, of: p.of as FeedLineName[] }));
+
+/** FeedCharts are the charts of one feed, over the last minutes. */
+function FeedCharts({ feed, line, tick }: { feed: FeedSample; line: FeedLine | undefined; tick: unknown }) {
+  if (!line) return null;
+  return (
+    <SimpleGrid cols={{ base: 1, sm: 2 }} spacing="sm">
+      {feedPlots.map((p) => (
+        <LiveChart key={p.title} title={`${p.title}, ${feed.path}`} lines={p.lines} format={p.format} tick={tick} span read={() => ({ t: line.t, values: p.of.map((l) => line.values[l]) })} />
+      ))}
+    </SimpleGrid>
+  );
+}
 
 const Figures = memo(function Figures({ clients, events, deliveries, lag, latency, gaps }: { clients: number; events: string; deliveries: string; lag: string; latency: string; gaps: number }) {
   return (

@@ -20,12 +20,14 @@ type Props = {
   /** tick changes when there is more to read. */
   tick: unknown;
   format: (n: number) => string;
+  /** span draws lines over samples that have no value: of what happens more rarely than it is looked at. */
+  span?: boolean;
 };
 
 /**
  * LiveChart follows lines that grow. New data are drawn by the canvas alone, once before the next frame: nothing is rendered anew.
  */
-export const LiveChart = memo(function LiveChart({ title, lines, read, tick, format }: Props) {
+export const LiveChart = memo(function LiveChart({ title, lines, read, tick, format, span }: Props) {
   const place = useRef<HTMLDivElement>(null);
   const plot = useRef<uPlot>(null);
   const scheme = useComputedColorScheme();
@@ -50,7 +52,7 @@ export const LiveChart = memo(function LiveChart({ title, lines, read, tick, for
           { ...axis, space: 70, size: 26, values: (_, ticks) => ticks.map(clock) },
           { ...axis, size: 58, space: 32, values: (_, ticks) => ticks.map((n) => (Number.isInteger(n) || n < 10 ? format(n) : '')) },
         ],
-        series: [{}, ...lines.map((l) => ({ label: l.label, stroke: l.colour, width: 1.5, points: { show: false } }))],
+        series: [{}, ...lines.map((l) => ({ label: l.label, stroke: l.colour, width: 1.5, points: { show: false }, spanGaps: span }))],
       },
       dataOf(latest.current()),
       at,
@@ -63,12 +65,12 @@ export const LiveChart = memo(function LiveChart({ title, lines, read, tick, for
       plot.current = null;
       u.destroy();
     };
-  }, [lines, format, scheme]);
+  }, [lines, format, scheme, span]);
   useEffect(() => {
     const frame = requestAnimationFrame(() => plot.current?.setData(dataOf(latest.current())));
     return () => cancelAnimationFrame(frame);
   }, [tick]);
-  const now = read().values.map((v) => v.at(-1));
+  const now = read().values.map((v) => (span ? v.findLast((n) => n !== null) : v.at(-1)));
   return (
     <figure className="live" aria-label={title}>
       <figcaption>

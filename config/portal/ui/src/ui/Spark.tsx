@@ -48,12 +48,13 @@ function draw(c: HTMLCanvasElement, line: FeedLine, from: number, colour: string
   g.clearRect(0, 0, width, height);
   const end = line.t.at(-1)!;
   const x = (i: number) => ((line.t[i]! - from) / (end - from)) * width;
-  const top = Math.max(1, ...line.rate) * 1.1;
+  const rates = line.values.events.map((r) => r ?? 0);
+  const top = Math.max(1, ...rates) * 1.1;
   const floor = height - band - 2;
   g.strokeStyle = colour;
   g.lineWidth = 1;
   g.beginPath();
-  line.rate.forEach((r, i) => (i ? g.lineTo : g.moveTo).call(g, x(i), floor - (r / top) * (floor - 1)));
+  rates.forEach((r, i) => (i ? g.lineTo : g.moveTo).call(g, x(i), floor - (r / top) * (floor - 1)));
   g.stroke();
   for (let i = 0; i < line.t.length; ) {
     let to = i;
