@@ -47,7 +47,7 @@ export function Shell() {
         {has(user, 'creator', 'publisher') && link('/monitor', 'Monitor', 'what runs, and how well')}
         {link('/dev', 'Developer', 'find and try APIs')}
         {has(user, 'subscriber') && link('/applications', 'Applications', 'keys and subscriptions')}
-        {has(user) && link('/plans', 'Plans', 'what a subscription may take')}
+        {has(user) && link('/plans', 'Plans', 'limits of subscriptions')}
         {has(user) && link('/users', 'Users', 'who may do what')}
         <Anchor href="/docs" size="sm" mt="auto" p="xs">
           REST API
