@@ -39,16 +39,17 @@ test('plans', async (t) => {
       ['Of a subscription', '1000001', /1000000/],
       ['With one API key', '-1', /0 to|at least 0/],
     ];
+    for (const [k, v] of Object.entries(good)) await field(k).fill(v);
     for (const [label, value, want] of bad) {
-      await page.goto(`${base}plans/~new`);
-      for (const [k, v] of Object.entries(good)) await field(k).fill(v);
       await field(label).fill(value);
       await field('Name').press('Enter');
       await page.locator('[class*="InputWrapper-error"]').first().waitFor();
       assert.match(await said(page, label, true), want, `${label} ${value}`);
       assert(await field(label).evaluate((e) => e === document.activeElement), `${label} is focused`);
+      if (label === bad.at(-1)[0]) await look(page, 'new-error');
+      await field(label).fill(good[label] ?? '');
+      assert.equal(await page.locator('[class*="InputWrapper-error"]').count(), 0, 'what was told goes when it is typed over');
     }
-    await look(page, 'new-error');
   });
 
   await t.test('one is made by keyboard', async () => {
@@ -152,7 +153,7 @@ test('plans', async (t) => {
 
   if (short) return;
   await t.test('on a phone, and in the dark', async () => {
-    for (const [kind, width, colorScheme] of [['narrow', 360, 'light'], ['dark', 1200, 'dark'], ['dark-narrow', 360, 'dark']]) {
+    for (const [kind, width, colorScheme] of [['narrow', 360, 'light'], ['dark', 1200, 'dark']]) {
       await page.setViewportSize({ width, height: 800 });
       await page.emulateMedia({ colorScheme });
       for (const [name, where] of [['plans', 'plans'], ['new', 'plans/~new'], ['plan', 'plans/AsyncGold']]) {

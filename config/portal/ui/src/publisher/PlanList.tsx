@@ -40,11 +40,11 @@ export function PlanList() {
           l.items.length === 0 ? (
             <Empty title="There is no plan">Without one nobody can subscribe to an API. A plan may also limit nothing.</Empty>
           ) : (
-            <Wide min={440} label="Plans">
+            <Wide min={520} label="Plans">
               <Table verticalSpacing="xs">
                 <Table.Thead>
                   <Table.Tr>
-                    <Table.Th>Plan</Table.Th>
+                    <Table.Th miw={170}>Plan</Table.Th>
                     <Table.Th>Limits</Table.Th>
                     {known && <Table.Th>Who has it</Table.Th>}
                   </Table.Tr>

@@ -142,7 +142,9 @@ function Fields({ form: f, errors, named, onChange }: { form: Form; errors: Erro
   const box = useRef<HTMLDivElement>(null);
   const wrong = Object.keys(errors).join(' ');
   useEffect(() => {
-    if (wrong) box.current?.querySelector<HTMLElement>('[aria-invalid="true"]')?.focus();
+    const first = wrong ? box.current?.querySelector<HTMLElement>('[aria-invalid="true"]') : null;
+    first?.focus();
+    first?.scrollIntoView({ block: 'center' }); // not beneath the save bar
   }, [wrong]);
   const put = (part: Partial<Form>) => onChange({ ...f, ...part });
   const text = (k: 'name' | 'displayName' | 'description' | 'per' | 'maxDuration') => ({ value: f[k], error: errors[k], onChange: (e: React.ChangeEvent<HTMLInputElement | HTMLTextAreaElement>) => put({ [k]: e.currentTarget.value }) });
@@ -155,7 +157,7 @@ function Fields({ form: f, errors, named, onChange }: { form: Form; errors: Erro
       <Fieldset legend="Quota of a subscription">
         <Stack gap="sm">
           <SimpleGrid cols={{ base: 1, xs: 3 }}>
-            <NumberInput label="Events" description="Up to 10¹²; empty: not metered." placeholder="no limit" {...number('events')} />
+            <NumberInput label="Events" description="To 10¹²; empty: no limit." placeholder="no limit" {...number('events')} />
             <NumberInput label="Every" description="1 to 1,000 units; empty: 1." placeholder="1" disabled={!Number(f.events)} {...number('every')} />
             <Select label="Unit" description="Windows are aligned in UTC." data={units} value={f.unit} onChange={(unit) => put({ unit: unit as Form['unit'] })} error={errors['unit']} allowDeselect={false} disabled={!Number(f.events)} />
           </SimpleGrid>
@@ -170,8 +172,11 @@ function Fields({ form: f, errors, named, onChange }: { form: Form; errors: Erro
       </Fieldset>
       <Fieldset legend="Each stream">
         <Stack gap="sm">
+          <Text size="sm" c="dimmed">
+            Its pace, where what is more waits, and how long it lasts.
+          </Text>
           <SimpleGrid cols={{ base: 1, xs: 2 }}>
-            <NumberInput label="Events at most" description="Up to 1,000,000; what is more waits. Empty: as fast as they come." placeholder="no limit" {...number('rate')} />
+            <NumberInput label="Events at most" description="Up to 1,000,000; empty: no limit." placeholder="no limit" {...number('rate')} />
             <TextInput label="In a span of" description="100ms to 1h, with its unit; empty: 1s." placeholder="1s" disabled={!Number(f.rate)} {...text('per')} />
           </SimpleGrid>
           <TextInput label="Longest duration" description="10s to 30d, with its unit, such as 8h; then the stream ends and the client may come back. Empty: no limit." placeholder="no limit" {...text('maxDuration')} />
@@ -192,7 +197,7 @@ function Fields({ form: f, errors, named, onChange }: { form: Form; errors: Erro
       <Radio.Group label="While the shared counters cannot be reached" description="They are in Redis." value={f.whenSourceDown} onChange={(v) => put({ whenSourceDown: v as Form['whenSourceDown'] })} error={errors['whenSourceDown']}>
         <Stack gap="xs" mt="xs">
           <Radio value="open" label="open" description="Go on by what each edge estimates. The default." />
-          <Radio value="closed" label="closed" description="Deliver nothing to who is metered." />
+          <Radio value="closed" label="closed" description="Deliver nothing until they are back." />
         </Stack>
       </Radio.Group>
       <Checkbox label="Requires approval" description="A new subscription waits until a publisher lets it in. Off by default." checked={f.requiresApproval} onChange={(e) => put({ requiresApproval: e.currentTarget.checked })} error={errors['requiresApproval']} />
