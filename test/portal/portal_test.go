@@ -136,7 +136,7 @@ func TestWalks(t *testing.T) {
 	chromium := browser(t)
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
 	defer cancel()
-	walks, build, short := []string{"seed", "roles", "errors", "monitor", "weight"}, []string{"run", "--silent", "build"}, ""
+	walks, build, short := []string{"seed", "roles", "errors", "plans", "monitor", "weight"}, []string{"run", "--silent", "build"}, ""
 	if testing.Short() {
 		walks, build, short = walks[:1], []string{"exec", "--offline", "--", "vite", "build", "--logLevel", "warn"}, "1"
 	}

@@ -23,6 +23,9 @@ const queries = new QueryClient({
   },
 });
 
+// Where the library beneath dialogs looks for the nonce of its style.
+(globalThis as { __webpack_nonce__?: string }).__webpack_nonce__ = nonce;
+
 createRoot(document.getElementById('root')!).render(
   <StrictMode>
     <MantineProvider theme={theme} defaultColorScheme="auto" cssVariablesResolver={variables} getStyleNonce={() => nonce}>

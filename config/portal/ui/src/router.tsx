@@ -20,6 +20,9 @@ const routes = [
   at('/dev/$id/$tab', () => import('./developer/DevApi'), 'DevApi'),
   at('/applications', () => import('./developer/Applications'), 'Applications'),
   at('/applications/$id', () => import('./developer/Applications'), 'Application'),
+  at('/plans', () => import('./publisher/PlanList'), 'PlanList'),
+  at('/plans/~new', () => import('./publisher/PlanPage'), 'NewPlan'), // no plan can be called so
+  at('/plans/$name', () => import('./publisher/PlanPage'), 'PlanPage'),
   at('/users', () => import('./publisher/Users'), 'Users'),
 ];
 

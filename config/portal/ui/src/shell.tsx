@@ -47,6 +47,7 @@ export function Shell() {
         {has(user, 'creator', 'publisher') && link('/monitor', 'Monitor', 'what runs, and how well')}
         {link('/dev', 'Developer', 'find and try APIs')}
         {has(user, 'subscriber') && link('/applications', 'Applications', 'keys and subscriptions')}
+        {has(user) && link('/plans', 'Plans', 'limits of subscriptions')}
         {has(user) && link('/users', 'Users', 'who may do what')}
         <Anchor href="/docs" size="sm" mt="auto" p="xs">
           REST API
@@ -76,7 +77,7 @@ function Scheme() {
 export function NotFound() {
   return (
     <Empty title="There is no such page" action={<Anchor component={Link} to="/">To the start</Anchor>}>
-      The address may be mistyped, or the API was deleted.
+      The address may be mistyped, or what it showed was deleted.
     </Empty>
   );
 }

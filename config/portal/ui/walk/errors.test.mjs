@@ -2,10 +2,7 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
 
-import { base, browse, call, look, provider, signIn, visit } from './rig.mjs';
-
-/** said is what stands at a field as its error. */
-const said = (page, label) => page.getByRole('textbox', { name: label }).first().locator('xpath=ancestor::*[contains(@class,"InputWrapper-root")][1]').locator('[class*="InputWrapper-error"]').innerText();
+import { base, browse, call, look, provider, said, signIn, visit } from './rig.mjs';
 
 test('bad input is told at its field', async (t) => {
   const page = await visit(t, await browse(t));

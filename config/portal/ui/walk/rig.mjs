@@ -59,11 +59,14 @@ export async function look(page, name) {
   assert(wide <= 0, `${name} is ${wide} px wider than the screen`);
 }
 
+/** said is what stands at a field as its error. */
+export const said = (page, label, exact = false) => page.getByRole('textbox', { name: label, exact }).first().locator('xpath=ancestor::*[contains(@class,"InputWrapper-root")][1]').locator('[class*="InputWrapper-error"]').innerText();
+
 /** call asks the management API as an administrator. */
-export async function call(method, where, body) {
+export async function call(method, where, body, headers) {
   const answer = await fetch(origin + where, {
     method,
-    headers: { Authorization: `Basic ${Buffer.from(`admin:${password}`).toString('base64')}`, ...(body && { 'Content-Type': 'application/json' }) },
+    headers: { Authorization: `Basic ${Buffer.from(`admin:${password}`).toString('base64')}`, ...(body && { 'Content-Type': 'application/json' }), ...headers },
     body: body && JSON.stringify(body),
   });
   assert(answer.ok || answer.status === 409, `${method} ${where}: ${answer.status} ${await answer.clone().text()}`);

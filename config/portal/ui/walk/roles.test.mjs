@@ -43,7 +43,8 @@ test('roles', async (t) => {
     await page.getByRole('link', { name: /Developer/ }).waitFor();
     assert.equal(await page.getByRole('link', { name: /Publisher/ }).count(), 0);
     assert.equal(await page.getByRole('link', { name: /Users/ }).count(), 0);
-    for (const where of ['apis', 'apis/new', 'apis/import', 'apis/roles@1.0.0', 'users']) {
+    assert.equal(await page.getByRole('link', { name: /Plans/ }).count(), 0);
+    for (const where of ['apis', 'apis/new', 'apis/import', 'apis/roles@1.0.0', 'users', 'plans', 'plans/~new', 'plans/AsyncGold']) {
       await page.goto(base + where);
       await page.getByText('This page is not for your role').waitFor();
     }

@@ -7,6 +7,7 @@ import { Refused } from '../api/client';
 import { byField } from '../api/problem';
 import { has, useMe } from '../session';
 import { Copy } from '../ui/Copy';
+import { PlanLink } from '../ui/PlanLink';
 import { Empty, Failed, NotAllowed, Shown } from '../ui/states';
 import { Ago } from '../ui/time';
 import { hold } from './held';
@@ -224,7 +225,9 @@ function Subscriptions({ application }: { application: string }) {
                         {s.spec.api} {s.spec.version}
                       </Anchor>
                     </Table.Td>
-                    <Table.Td>{s.spec.plan}</Table.Td>
+                    <Table.Td>
+                      <PlanLink name={s.spec.plan} />
+                    </Table.Td>
                     <Table.Td>{s.spec.state ?? 'UNBLOCKED'}</Table.Td>
                     <Table.Td>
                       <Button size="compact-xs" variant="subtle" color="red" aria-label={`End the subscription to ${s.spec.api}`} onClick={() => end.mutate(s.status?.id ?? s.metadata?.name ?? '')}>

@@ -1,8 +1,10 @@
-import { Button, Checkbox, Group, Stack, Table, Text, Title } from '@mantine/core';
+import { Anchor, Button, Checkbox, Group, Stack, Table, Text, Title } from '@mantine/core';
+import { Link } from '@tanstack/react-router';
 
 import { limitsOf, usePlans, useSetState, useSubscriptions } from '../api/access';
 import { useSave } from '../api/apis';
 import { has, useMe } from '../session';
+import { PlanLink } from '../ui/PlanLink';
 import { SaveBar } from '../ui/SaveBar';
 import { Empty, Failed, Shown } from '../ui/states';
 import { useDraft } from '../ui/useDraft';
@@ -19,7 +21,7 @@ export function Plans({ id, api, etag }: TabProps) {
     <Stack maw={860}>
       <Shown of={all} what="plans">
         {(l) => l.items.length === 0 ? (
-          <Empty title="There is no plan">An administrator makes plans: by the REST API, or `sluice create plan`.</Empty>
+          <Empty title="There is no plan">An administrator makes plans: on the page Plans, by the REST API, or `sluice create plan`.</Empty>
         ) : (
           <Checkbox.Group label="Plans that applications can subscribe with" value={d.draft} onChange={d.change} error={d.told.errors.plans}>
             <Stack gap="xs" mt="xs">
@@ -30,6 +32,11 @@ export function Plans({ id, api, etag }: TabProps) {
           </Checkbox.Group>
         )}
       </Shown>
+      {has(me) && (
+        <Anchor component={Link} to="/plans" size="sm">
+          Make and change plans
+        </Anchor>
+      )}
       {can && (
         <SaveBar dirty={d.dirty} stale={d.stale} busy={save.isPending} rest={d.told.rest} onSave={() => void d.save((plans, tag) => save.mutateAsync({ etag: tag, api: { ...api, status: undefined, spec: { ...api.spec, plans } } }))} onReset={d.reset} />
       )}
@@ -70,7 +77,9 @@ function Subscribers({ id }: { id: string }) {
                       <Table.Tr key={s.status?.id}>
                         <Table.Td>{s.spec.application}</Table.Td>
                         <Table.Td>{s.status?.owner}</Table.Td>
-                        <Table.Td>{s.spec.plan}</Table.Td>
+                        <Table.Td>
+                          <PlanLink name={s.spec.plan} />
+                        </Table.Td>
                         <Table.Td>{s.spec.state ?? 'UNBLOCKED'}</Table.Td>
                         <Table.Td>
                           <Group gap="xs" wrap="nowrap">
