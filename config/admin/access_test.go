@@ -242,7 +242,10 @@ spec: {quota: {events: 10, unit: hour}, rate: {events: 5, per: 1s}, connections:
 	// An API offers only plans that there are, and a plan that it offers stays.
 	r.as("creator").send("POST", "/api/v1/apis", mediaJSON, body(t, withPlans(t, "Lost", "Nothing"))).problem(t, 422, "unknown-plan")
 	create(t, r.as("creator"), "Found", func(d map[string]any) { put(t, d, "/spec/plans", []any{"Trial"}) })
-	admin.send("DELETE", path, "", "", "If-Match", "*").problem(t, http.StatusConflict, "plan-in-use")
+	refused := admin.send("DELETE", path, "", "", "If-Match", "*")
+	if refused.problem(t, http.StatusConflict, "plan-in-use"); !strings.Contains(string(refused.body), "offered by Found@1.0.0.") {
+		t.Errorf("refused with %s", refused.body)
+	}
 	r.as("creator").send("DELETE", "/api/v1/apis/Found@1.0.0", "", "", "If-Match", "*").want(t, http.StatusNoContent)
 	admin.send("DELETE", path+"?dryRun=true", "", "", "If-Match", tag).want(t, http.StatusOK)
 	admin.send("DELETE", path, "", "", "If-Match", tag).want(t, http.StatusNoContent)

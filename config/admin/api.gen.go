@@ -1059,10 +1059,10 @@ type ApplicationList struct {
 
 // ApplicationMetadata defines model for ApplicationMetadata.
 type ApplicationMetadata struct {
-	// Description at most 8 KiB
+	// Description at most 2000 bytes
 	Description string `json:"description,omitempty"`
 
-	// DisplayName at most 100 characters
+	// DisplayName at most 256 bytes on one line
 	DisplayName string            `json:"displayName,omitempty"`
 	Labels      map[string]string `json:"labels,omitempty"`
 
@@ -1652,10 +1652,10 @@ type PlanList struct {
 
 // PlanMetadata defines model for PlanMetadata.
 type PlanMetadata struct {
-	// Description at most 8 KiB
+	// Description at most 2000 bytes
 	Description string `json:"description,omitempty"`
 
-	// DisplayName at most 100 characters
+	// DisplayName at most 256 bytes on one line
 	DisplayName string `json:"displayName,omitempty"`
 
 	// Name 1–60 of [A-Za-z0-9._-], first a letter or digit

@@ -1,6 +1,7 @@
 package admin
 
 import (
+	"fmt"
 	"net/http"
 	"net/url"
 	"strings"
@@ -111,6 +112,8 @@ func (s *Server) UpdatePlan(c echo.Context, name PlanName, params UpdatePlanPara
 	return answer(c, http.StatusOK, planOf(p))
 }
 
+const mostOffering = 5 // APIs that a refusal names
+
 // DeletePlan implements ServerInterface.
 func (s *Server) DeletePlan(c echo.Context, name PlanName, params DeletePlanParams) error {
 	old := s.access.Snapshot().Plan(name)
@@ -121,10 +124,18 @@ func (s *Server) DeletePlan(c echo.Context, name PlanName, params DeletePlanPara
 	if err != nil {
 		return err
 	}
+	var offering []string
 	for _, r := range s.catalog.List() {
 		if contains(r.API.Spec.Plans, name) {
-			return &problem.Error{Kind: problem.PlanInUse, Detail: "An API offers the plan."}
+			offering = append(offering, r.ID())
 		}
+	}
+	if n := len(offering); n > 0 {
+		detail := strings.Join(offering[:min(n, mostOffering)], ", ")
+		if n > mostOffering {
+			detail += fmt.Sprintf(" and %d more", n-mostOffering)
+		}
+		return &problem.Error{Kind: problem.PlanInUse, Detail: "The plan is offered by " + detail + "."}
 	}
 	if err := s.access.DeletePlan(c.Request().Context(), s.accessWrite(c, pre, params.DryRun), name); err != nil {
 		return err

@@ -122,7 +122,7 @@ test('plans', async (t) => {
     await button('Delete').click();
     const dialog = page.getByRole('dialog', { name: 'Delete plan Trial' });
     await dialog.getByRole('button', { name: 'Delete the plan' }).click();
-    await dialog.getByText('An API offers the plan.').waitFor();
+    await dialog.getByText('The plan is offered by offers@1.0.0.').waitFor();
     await look(page, 'in-use');
     await page.keyboard.press('Escape');
     await dialog.waitFor({ state: 'hidden' });
