@@ -176,7 +176,7 @@ func (m *metering) replan(now func() *access.Snapshot) {
 // Take implements fanout.Meter.
 func (s *supply) Take(n int) fanout.Taken {
 	t := s.bucket.Take(n)
-	return fanout.Taken{Events: t.Events, Epochs: [2]uint32{t.Epoch}}
+	return fanout.Taken{Events: t.Events, Epochs: [2]uint32{t.Epoch}, Plenty: t.Plenty}
 }
 
 // Give implements fanout.Meter.

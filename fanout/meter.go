@@ -22,6 +22,9 @@ type Taken struct {
 	Events int
 	// Epochs are the meter's own: it knows by them what may still be given back.
 	Epochs [2]uint32
+	// Plenty: so much is left that an engine may take some more ahead of its need, if it gives back at once what is not used. Only a meter
+	// that many subscribers share tells it. Meters are compared: they are pointers.
+	Plenty bool
 }
 
 // Dry is what a stream does whose meter gave nothing: it ends, or it waits and gets heartbeats.

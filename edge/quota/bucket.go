@@ -16,7 +16,11 @@ const (
 type Taken struct {
 	Events int
 	Epoch  uint32 // of its window
+	Plenty bool   // more than a quarter of the last allotment is left, and many times what was asked for
 }
+
+// plenty is how many times what was asked for.
+const plenty = 64
 
 // Bucket holds the events of one scope that this edge may deliver. Take and Give cost one compare-and-swap on a cache line of its own.
 type Bucket struct {
@@ -71,10 +75,11 @@ func (b *Bucket) Take(n int) Taken {
 			return Taken{}
 		}
 		if b.word.CompareAndSwap(w, w-got) {
-			if int64(have-got) < b.low.Load() {
+			left, low := int64(have-got), b.low.Load()
+			if left < low {
 				b.kick()
 			}
-			return Taken{int(got), uint32(w >> eventBits)}
+			return Taken{int(got), uint32(w >> eventBits), left >= low && left >= plenty*int64(n)}
 		}
 	}
 }

@@ -146,7 +146,7 @@ func (q *quota) Take(n int) fanout.Taken {
 		have := q.left.Load()
 		got := min(int64(n), have)
 		if q.left.CompareAndSwap(have, have-got) {
-			return fanout.Taken{Events: int(got)}
+			return fanout.Taken{Events: int(got), Plenty: true}
 		}
 	}
 }

@@ -204,6 +204,7 @@ func (s *shard) passes() {
 			s.beginPass(l)
 		}
 		s.pass(l, &sends, &visits)
+		s.settle()
 		switch {
 		case l.gone:
 		case l.left > 0:

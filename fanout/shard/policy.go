@@ -337,14 +337,39 @@ func (s *shard) grant(slot uint32, e *entry, b []byte) (may []byte, got fanout.T
 	return b[:to-e.cursor], got, got.Events > 0, true
 }
 
+// ahead is what a pass has taken of a meter for clients that come next: to ask for each would cost a pass of 1,000 clients that share
+// a meter 2 % more.
+type ahead struct {
+	meter fanout.Meter
+	taken fanout.Taken
+}
+
+const aheadFor = 15 // clients, beside the one whose turn it is
+
+// settle gives back what is left of it.
+func (s *shard) settle() {
+	if s.ahead.taken.Events > 0 {
+		s.ahead.meter.Give(s.ahead.taken, s.ahead.taken.Events)
+	}
+	s.ahead = ahead{}
+}
+
 // prepay takes n events of the client's meter, or none if there are fewer.
 func (s *shard) prepay(slot uint32, n int) (fanout.Taken, bool) {
 	if n == 0 {
 		return fanout.Taken{}, true
 	}
-	m := s.slab.meter(slot)
+	m, h := s.slab.meter(slot), &s.ahead
+	if h.meter == m && h.taken.Events >= n {
+		h.taken.Events -= n
+		return fanout.Taken{Events: n, Epochs: h.taken.Epochs}, true
+	}
+	s.settle()
 	got := m.Take(n)
 	if got.Events == n {
+		if got.Plenty {
+			h.meter, h.taken = m, m.Take(aheadFor*n)
+		}
 		return got, true
 	}
 	if got.Events > 0 {

@@ -277,13 +277,14 @@ func TestBacklogWithoutAnAnswerEndsUnavailable(t *testing.T) {
 }
 
 // bucket is a Meter with a known content, that is asked again and again.
-type bucket struct{ tokens, taken, given int }
+type bucket struct{ tokens, taken, given, asked int }
 
 func (b *bucket) Take(n int) fanout.Taken {
 	n = min(n, b.tokens)
 	b.tokens -= n
 	b.taken += n
-	return fanout.Taken{Events: n}
+	b.asked++
+	return fanout.Taken{Events: n, Plenty: b.tokens >= 100}
 }
 
 func (b *bucket) Give(_ fanout.Taken, n int) { b.tokens += n; b.given += n }
@@ -318,6 +319,43 @@ func TestMeteredClientsGetWhatTheirMeterGrants(t *testing.T) {
 	}
 	if e := r.s.slab.at(0); e.state != stLive {
 		t.Errorf("state %d, want live", e.state)
+	}
+}
+
+// A meter that many share is asked once for some of them while it has plenty, and what is not used is back before the pass ends.
+func TestAPassTakesAheadOfASharedMeter(t *testing.T) {
+	r := newRig(t, Config{})
+	f := r.feed(fanout.LogConfig{})
+	shared, other := &bucket{tokens: 500}, &bucket{tokens: 50}
+	var peers []*peer
+	for i := range 40 {
+		sub := f.live(uint32(i + 1))
+		if sub.Meter = shared; i%20 == 7 {
+			sub.Meter = other
+		}
+		peers = append(peers, r.join(sub))
+	}
+	for round := 1; round <= 15; round++ {
+		asked := shared.asked
+		f.append(100)
+		f.log.Publish()
+		r.step()
+		if used := shared.taken - shared.given; used != 38*min(round, 13) && round < 14 || shared.tokens+used != 500 {
+			t.Fatalf("round %d: %d used, %d left", round, used, shared.tokens)
+		}
+		if n := shared.asked - asked; round < 10 && n > 12 {
+			t.Errorf("round %d: asked %d times for 38 clients", round, n)
+		}
+	}
+	if used := shared.taken - shared.given; used != 500 || other.taken-other.given != 30 {
+		t.Errorf("%d and %d used, want 500 and 30", used, other.taken-other.given)
+	}
+	got := 0
+	for _, p := range peers {
+		got += strings.Count(r.all(p), "\n\n")
+	}
+	if got != 530 {
+		t.Errorf("%d events were sent, 530 paid", got)
 	}
 }
 

@@ -61,6 +61,7 @@ type shard struct {
 	gates   map[*fanout.Gate]*[]ref // parked until the gate opens
 	cuts    []*cut
 	notes   []note  // for clients that stood in an event
+	ahead   ahead   // between pass and settle
 	over    []ended // to be reported
 
 	tick      uint32
