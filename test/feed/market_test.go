@@ -377,9 +377,10 @@ func TestFactsAndPeak(t *testing.T) {
 	m.Emit("/ticks", 2)
 	a := get(t, s.URL+"/stream/ticks", "Last-Event-ID", "1")
 	a.wants(m, "/ticks", 2, 2)
-	get(t, s.URL+"/stream/ticks?fault=cr")
+	b := get(t, s.URL+"/stream/ticks?fault=cr")
 	wait(t, m, "/ticks", func(s Stats) bool { return s.Open == 2 && s.Peak == 2 })
 	m.Emit("/ticks", 3)
+	b.wants(m, "/ticks", 3, 3) // its fault has begun by then
 	m.Settle()
 	m.Close()
 	var produced uint64
