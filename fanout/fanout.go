@@ -28,6 +28,7 @@ const (
 	Older                       // below the window: ask the broker
 	Ahead                       // above the newest event held
 	Foreign                     // between two events held, but none of them
+	Hole                        // between two events held, where some are missing and that was told: ask the broker
 	Reset                       // same sequence, other time: the stream was recreated or restored
 )
 

@@ -270,6 +270,34 @@ func TestCutLinkLosesNothing(t *testing.T) {
 	})
 }
 
+// TestAnIDFromAHoleOfThisNode: a client got from another node what expired here while the
+// broker was away. Its id is of this feed, and it goes on behind the hole.
+func TestAnIDFromAHoleOfThisNode(t *testing.T) {
+	onBoth(t, HubConfig{}, func(r *rig) {
+		f := testFeed("a")
+		r.commit(f, 3)
+		j := r.join(Want{Feed: f})
+		defer j.Release()
+		writer := r.peer()
+		r.b.Cut()
+		writer.commit(f, 20)
+		ms := writer.stored(f)
+		writer.pen.PurgeTo(testAPI, ms[15].Seq)
+		r.b.Heal()
+		last := writer.commit(f, 1)
+		ms = append(ms[:15:15], writer.stored(f)...)
+		gap := Gap{Reason: GapExpired, From: ms[2].Position, To: ms[15].Position}
+		r.want("who was here", r.read(j, Identity, last), append(AppendGap(nil, gap), frames(ms[15:])...))
+		gap.From = ms[8].Position
+		r.check(Want{Feed: f, At: at2(ms, 8)}, last, ResultExpired, gap, frames(ms[15:]))
+		r.check(Want{Feed: f, At: at2(ms, 14)}, last, ResultExact, Gap{}, frames(ms[15:]))
+		r.b.PurgeTo(testAPI, last.Seq+1) // the log has more than the broker now
+		gap.Possible = true
+		r.hub.forgetBacklog(f)
+		r.check(Want{Feed: f, At: at2(ms, 8)}, last, ResultExpired, gap, frames(ms[15:]))
+	})
+}
+
 // peer is another node that writes on from where r is.
 func (r *rig) peer() *rig {
 	p := &rig{t: r.t, ctx: r.ctx, prev: r.prev, n: r.n, tx: r.tx + 1000}

@@ -100,6 +100,39 @@ func TestAfter(t *testing.T) {
 	}
 }
 
+// TestAfterInAToldHole: what a gateway event tells as missing may well be what another
+// node gave, so only the broker can say whose it is.
+func TestAfterInAToldHole(t *testing.T) {
+	l := NewLog(LogConfig{WindowBytes: 16 << 10, MaxSegment: minSegment})
+	l.Restart(at(10))
+	l.Append(testFrame(12, 3900))
+	l.Append(Frame{Bytes: []byte("event: gateway.gap\ndata: {}\n\n")})
+	l.Append(testFrame(20, 3900)) // begins the next segment
+	l.Publish()
+	for seq, want := range map[uint64]Relation{11: Foreign, 12: Exact, 13: Hole, 19: Hole, 20: Exact, 21: Ahead} {
+		if _, got := l.After(at(seq)); got != want {
+			t.Errorf("After(%d) = %v, want %v", seq, got, want)
+		}
+	}
+	for seq, want := range map[uint64]uint64{9: 12, 10: 12, 11: 12, 13: 20, 19: 20} {
+		if m := l.next(at(seq)); !m.Held || m.NextPos != at(want) {
+			t.Errorf("next(%d) = %+v, want before %d", seq, m, want)
+		}
+	}
+	for seq := uint64(22); l.FloorPos() == at(10) && seq < 100; seq += 2 {
+		l.Append(testFrame(seq, 3900))
+		l.Publish()
+	}
+	if l.FloorPos() != at(12) {
+		t.Fatalf("the window begins behind %v, want right behind what was told", l.FloorPos())
+	}
+	for seq, want := range map[uint64]Relation{11: Older, 12: Older, 13: Hole, 19: Hole, 20: Exact, 21: Foreign} {
+		if _, got := l.After(at(seq)); got != want {
+			t.Errorf("behind the floor: After(%d) = %v, want %v", seq, got, want)
+		}
+	}
+}
+
 func TestAfterInALogThatBeganEmpty(t *testing.T) {
 	l := NewLog(LogConfig{})
 	if _, r := l.After(at(3)); r != Ahead {

@@ -103,8 +103,23 @@ func (l *Log) find(p broker.Position) (Cursor, Relation) {
 		return 0, Reset
 	case floor.IsZero() && l.ordBefore(i) == l.ordBefore(start):
 		return 0, Older
+	case i == 0 && l.belowTold && l.era < l.idx.first, i > start && l.idx.at(i-1).control():
+		return 0, Hole
 	}
 	return 0, Foreign
+}
+
+// next is what lies before the first event held behind p, or what the log holds first if
+// all of it is.
+func (l *Log) next(p broker.Position) Mark {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	start, n := l.eraStart(), max(l.visible, l.eraStart())
+	i := start
+	if p.Seq > l.eraFloor().Seq {
+		i += sort.Search(n-start, func(i int) bool { return l.idx.at(start+i).seq > p.Seq })
+	}
+	return l.mark(Cursor(l.begin(i)))
 }
 
 // begin is the offset at which the i-th entry held begins.

@@ -99,7 +99,7 @@ func (s place) noneStored(ctx context.Context, p broker.Position) (spot, verdict
 	case x.last.IsZero():
 		return s.end(), anchorExpired, true, nil
 	}
-	return s.begin(), anchorExpired, x.floor.IsZero(), nil
+	return s.mark(s.log.next(p)), anchorExpired, x.floor.IsZero() || p.Seq > x.floor.Seq, nil
 }
 
 // await gives an id that is ahead of the log a moment: the client may come from a
