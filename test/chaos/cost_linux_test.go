@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -40,7 +41,8 @@ func (w work) perEvent(before work) (out, micros float64) {
 }
 
 // TestCost measures an edge of a cluster with one client and with many: what the edge spends for each delivery, beside a loop of
-// raw sends, and that what the NATS servers do for an event does not grow with the clients. CHAOS_CLIENTS=8000 CHAOS_REPEAT=3
+// raw sends, and that what the NATS servers do for an event does not grow with the clients. The edge has a CPU and a shard to
+// itself, as has the loop in its turn; all others share the rest. CHAOS_CLIENTS=8000 CHAOS_REPEAT=3
 // CHAOS_SECONDS=20 is the run of the acceptance, whose goal is 1.15 times the raw loop; on a busy machine such figures say little, so only the
 // servers' messages are judged here.
 func TestCost(t *testing.T) {
@@ -56,7 +58,7 @@ func TestCost(t *testing.T) {
 	ln.Close() // the bench listens there, run after run
 	opt := programs
 	opt.Dir, opt.Market, opt.Edges = t.TempDir(), origin, 1
-	opt.APIs, opt.Env = map[string]string{"bench.yaml": benchAPI}, settings
+	opt.APIs, opt.Env = map[string]string{"bench.yaml": benchAPI}, append(slices.Clip(settings), "SLUICE_FANOUT_SHARDS=1")
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
 	defer cancel()
 	topo, err := topology.New(ctx, opt)
@@ -69,8 +71,12 @@ func TestCost(t *testing.T) {
 	}
 	edge := topo.Of(topology.Edge)[0]
 	cpu := runtime.NumCPU() - 1
-	if out, err := exec.CommandContext(ctx, "taskset", "-apc", strconv.Itoa(cpu), strconv.Itoa(edge.PID())).CombinedOutput(); err != nil {
-		t.Fatalf("taskset: %v: %s", err, out)
+	for _, p := range topo.All() {
+		if p == edge {
+			pin(ctx, t, p, strconv.Itoa(cpu))
+		} else {
+			pin(ctx, t, p, others(cpu))
+		}
 	}
 	var out, micros [2]float64
 	for i, n := range []int{1, clients} {
@@ -88,6 +94,22 @@ func TestCost(t *testing.T) {
 	}
 	for _, r := range report.Comparison.Ratios {
 		t.Logf("%s against %s: %.2f (%.2f to %.2f in %d rounds)", r.What, r.Against, r.Median, r.Min, r.Max, r.Rounds)
+	}
+}
+
+// others is all CPUs but one, as taskset has it; that one if there is no other.
+func others(cpu int) string {
+	if cpu == 0 {
+		return "0"
+	}
+	return fmt.Sprintf("0-%d", cpu-1)
+}
+
+// pin keeps all threads of a process on some CPUs.
+func pin(ctx context.Context, t *testing.T, p *topology.Process, cpus string) {
+	t.Helper()
+	if out, err := exec.CommandContext(ctx, "taskset", "-apc", cpus, strconv.Itoa(p.PID())).CombinedOutput(); err != nil {
+		t.Fatalf("pin %s: %v: %s", p.Name, err, out)
 	}
 }
 
@@ -112,10 +134,10 @@ func bench(ctx context.Context, t *testing.T, topo *topology.Topology, origin st
 	t.Helper()
 	edge := topo.Of(topology.Edge)[0]
 	args := append([]string{
-		"bench", "http://" + edge.Addr + "/bench/1.0.0/t/0", "--origin", origin, "--clients", strconv.Itoa(clients), "--rate", "5",
+		"-c", others(runtime.NumCPU() - 1), programs.Sluice, "bench", "http://" + edge.Addr + "/bench/1.0.0/t/0", "--origin", origin, "--clients", strconv.Itoa(clients), "--rate", "5",
 		"--duration", fmt.Sprintf("%ds", number(t, "CHAOS_SECONDS", 8)), "--pids", strconv.Itoa(edge.PID()), "--json", "--plain",
 	}, more...)
-	out, err := exec.CommandContext(ctx, programs.Sluice, args...).Output()
+	out, err := exec.CommandContext(ctx, "taskset", args...).Output()
 	if err == nil {
 		err = json.Unmarshal(out, &b)
 	}
