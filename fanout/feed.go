@@ -67,6 +67,7 @@ type Feed struct {
 	behind     int    // beacons in a row that name an older tail than cur
 	beacon     broker.Beacon
 	beaconAt   time.Time
+	doubted    time.Time     // when backlog was last given up for being ahead of the log
 	heard      chan struct{} // closed at the next beacon; nil = nobody waits
 	frame      []byte        // scratch
 	why        string        // the last cause for a repair
@@ -157,12 +158,18 @@ func (f *Feed) tell(g Gap) {
 	f.hub.logger.Warn("feed gap", "feed", f.id.String(), "reason", string(g.Reason), "from", g.From.Seq, "to", g.To.Seq)
 }
 
-// restart begins a new life of the feed above p and tells it.
+// restart begins a new life of the feed above p and tells it. The backlog of the old one goes first: who
+// finds the new life in the log must not find the old one in blocks.
 func (f *Feed) restart(g Gap, p broker.Position) {
+	f.forgetBacklog()
 	f.log.Restart(p)
 	f.tell(g)
 	f.cur = p
 	f.behind = 0
+}
+
+// forgetBacklog gives up what was read of the store for clients' backlog: it may be of another life. Anybody may call it.
+func (f *Feed) forgetBacklog() {
 	f.life.Add(1)
 	f.hub.forgetBacklog(f.id)
 }

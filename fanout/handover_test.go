@@ -105,9 +105,10 @@ type simWorld struct {
 	f       broker.FeedID
 	engine  *Portable
 	clients []*simClient
-	pos     map[int]broker.Position // of event n
-	follows map[[2]int]bool         // b was stored right behind a
-	behind  map[int]int             // the event right behind which n was stored
+	pos     map[int]broker.Position  // of event n
+	follows map[[2]int]bool          // b was stored right behind a
+	behind  map[int]int              // the event right behind which n was stored
+	gone    map[broker.Position]bool // stored once, and removed
 	tail    int
 	trace   *story
 	saved   int // tail at the last save, -1 = none
@@ -252,19 +253,11 @@ func (w *simWorld) judge(c *simClient, body string) {
 	}
 }
 
-// mistaken says that event last, lost with a restored store, had the sequence of the event before n, which is gone since: its id
-// cannot be told from that one's. See anchorTrimmed.
+// mistaken says that event last, lost with a restored store, had the sequence of the event before n, which was removed:
+// its id cannot be told from that one's. See anchorTrimmed.
 func (w *simWorld) mistaken(last, n int) bool {
 	before := w.behind[n]
-	if before == last || w.pos[before].Seq != w.pos[last].Seq {
-		return false
-	}
-	for _, m := range w.stored(w.f) {
-		if m.Seq == w.pos[before].Seq {
-			return false
-		}
-	}
-	return true
+	return before != last && w.pos[before].Seq == w.pos[last].Seq && w.gone[w.pos[before]]
 }
 
 // runHandover plays ops on a feed with a handful of clients and judges all of them.
@@ -274,7 +267,7 @@ func runHandover(t *testing.T, ops []byte) {
 	r := newRigLog(t, mem, tr, HubConfig{Lanes: 1, Linger: 3 * time.Second, Log: LogConfig{WindowBytes: 16 << 10, MaxSegment: 4 << 10}})
 	r.pen = mem.Peer()
 	w := &simWorld{rig: r, trace: tr, f: testFeed("a"), engine: NewPortable(PortableConfig{}), pos: map[int]broker.Position{},
-		follows: map[[2]int]bool{}, behind: map[int]int{}, saved: -1}
+		follows: map[[2]int]bool{}, behind: map[int]int{}, gone: map[broker.Position]bool{}, saved: -1}
 	w.append(3)
 	for i := range 5 {
 		w.clients = append(w.clients, &simClient{w: w, seen: map[int]bool{}, fresh: true, policy: []Policy{Drop, Backlog, Latest}[i%3]})
@@ -317,8 +310,12 @@ func runHandover(t *testing.T, ops []byte) {
 			if ms := w.stored(w.f); len(ms) > 2 {
 				w.hurt = true
 				if k := arg % (len(ms) - 1); arg%2 == 0 {
+					for i := range k {
+						w.gone[ms[i].Position] = true
+					}
 					r.b.PurgeTo(testAPI, ms[k].Seq)
 				} else if k > 0 {
+					w.gone[ms[k].Position] = true
 					r.b.DeleteMsg(testAPI, ms[k].Seq)
 				}
 			}

@@ -16,6 +16,7 @@ const (
 	lifeTries  = 10               // a place is looked for while the log turns out to be restored
 	lagTries   = 3                // reads of a replica that lags behind the log
 	lagPause   = 50 * time.Millisecond
+	doubtEvery = time.Second // between two times that a feed's backlog is given up for being ahead of its log
 )
 
 var errLagging = errors.New("replica lags behind the log")
@@ -29,11 +30,7 @@ func (h *Hub) Join(ctx context.Context, w Want) (*Joined, error) {
 		return nil, err
 	}
 	s := f.place(w.Framing)
-	p, gap, result, err := s.start(ctx, &w)
-	for try := 0; errors.Is(err, errOtherLife) && try < lifeTries; try++ {
-		s = f.place(w.Framing)
-		p, gap, result, err = s.start(ctx, &w)
-	}
+	p, gap, result, err := s.steady(ctx, func() (spot, *Gap, string, error) { return s.start(ctx, &w) })
 	if err != nil {
 		h.release(f)
 		if ctx.Err() != nil {
@@ -48,6 +45,29 @@ func (h *Hub) Join(ctx context.Context, w Want) (*Joined, error) {
 		f.tellGap(gap.Reason)
 	}
 	return j, nil
+}
+
+// steady looks for a place until log and blocks were of one life all the while and the log is not too late for it.
+func (s place) steady(ctx context.Context, look func() (spot, *Gap, string, error)) (p spot, gap *Gap, result string, err error) {
+	for try, early := 0, 0; ; try++ {
+		life := s.log.life()
+		p, gap, result, err = look()
+		if err == nil && s.log.life() != life {
+			err = errOtherLife
+		}
+		switch {
+		case errors.Is(err, errOtherLife) && try < lifeTries:
+		case err == nil && p.early && early < lagTries:
+			if early++; early == 1 {
+				s.f.doubt()
+			}
+			if err := sleep(ctx, lagPause); err != nil {
+				return p, nil, "", err
+			}
+		default:
+			return p, gap, result, err
+		}
+	}
 }
 
 // start finds where w begins, what is told before, and how a resume went.

@@ -60,6 +60,7 @@ type Log struct {
 	// below the position under it: Restart begins a new one.
 	era      uint64
 	eraBelow broker.Position
+	lives    uint64 // calls of Restart
 	// below is the position of the last event below the oldest entry held, in its own life.
 	below    broker.Position
 	belowOrd uint32
@@ -297,6 +298,7 @@ func (l *Log) Restart(p broker.Position) {
 
 func (l *Log) restart(p broker.Position) {
 	l.era, l.eraBelow = l.idx.first+uint64(l.idx.n), p
+	l.lives++
 	if l.idx.n == 0 {
 		l.below = p
 	}

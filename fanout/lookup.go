@@ -109,6 +109,14 @@ func (l *Log) find(p broker.Position) (Cursor, Relation) {
 	return 0, Foreign
 }
 
+// life names the present life: who read it before and after some look-ups knows that they
+// were made in one.
+func (l *Log) life() uint64 {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	return l.lives
+}
+
 // next is what lies before the first event held behind p, or what the log holds first if
 // all of it is.
 func (l *Log) next(p broker.Position) Mark {

@@ -64,8 +64,8 @@ func (f *Feed) connect(ctx context.Context) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.cur = last[0]
+	f.forgetBacklog() // nobody watched the feed while it was not held
 	f.log.Restart(f.cur)
-	f.hub.forgetBacklog(f.id) // nobody watched the feed while it was not held
 	return nil
 }
 

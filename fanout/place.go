@@ -21,6 +21,8 @@ type spot struct {
 	start Start
 	next  broker.Position
 	lost  bool // a hole in the store lies right before next
+	// early: the log ends before next, and next does not follow it. Either the log is late, or next is of another life.
+	early bool
 }
 
 func (f *Feed) place(fr Framing) place { return place{f: f, fr: fr, log: f.logFor(fr)} }
@@ -98,14 +100,14 @@ func (s place) behind(ctx context.Context, e found) (found, error) {
 // else in e's block up to where the log ends. Only events that the log has passed
 // are ever sent from a block.
 func (s place) spotAt(e found) spot {
-	p := e.fact().pos
+	p, link := e.fact().pos, e.fact().link
 	if m, ok := s.log.at(p); ok {
 		return spot{start: Start{Cursor: m.Next, At: m}, next: p}
 	}
 	x := s.log.extent()
 	if p.Seq > x.last.Seq {
 		at := s.end()
-		at.next = p
+		at.next, at.early = p, link != x.last.Seq
 		return at
 	}
 	off := e.block.begin(e.i)
@@ -137,7 +139,7 @@ func (s place) since(ctx context.Context, micros int64) (at spot, whole bool, er
 
 // atTime finds the first stored event of micros or later.
 func (s place) atTime(ctx context.Context, micros int64) (found, error) {
-	seq, err := s.f.hub.times.first(ctx, s.f.id, micros)
+	seq, err := s.f.hub.times.first(ctx, s.f, micros)
 	if err != nil || seq == 0 {
 		return found{}, err
 	}
@@ -244,13 +246,14 @@ type times struct {
 
 type timeKey struct {
 	feed   broker.FeedID
+	life   uint64 // of the feed, when it was asked
 	second int64
 }
 
 // first returns a sequence at or below the first event of micros or later, and not
 // far below; 0 = there is none.
-func (t *times) first(ctx context.Context, f broker.FeedID, micros int64) (uint64, error) {
-	key := timeKey{f, max(micros, 0) / int64(time.Second/time.Microsecond)}
+func (t *times) first(ctx context.Context, feed *Feed, micros int64) (uint64, error) {
+	f, key := feed.id, timeKey{feed.id, feed.life.Load(), max(micros, 0) / int64(time.Second/time.Microsecond)}
 	return t.seqs.get(ctx, key, func() (uint64, bool, error) {
 		if err := t.turns.take(ctx, f.API); err != nil {
 			return 0, false, err

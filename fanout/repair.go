@@ -230,3 +230,19 @@ func (f *Feed) suspect() {
 		f.dirty("client ahead")
 	}
 }
+
+// doubt is for who found an event behind the log's end that does not follow it: the log may be late, but the backlog may also
+// be of a life that is over, which nobody has noticed.
+func (f *Feed) doubt() {
+	f.mu.Lock()
+	now := time.Now()
+	again := now.Sub(f.doubted) >= doubtEvery
+	if again {
+		f.doubted = now
+	}
+	f.mu.Unlock()
+	if again {
+		f.suspect()
+		f.forgetBacklog()
+	}
+}

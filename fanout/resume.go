@@ -130,10 +130,8 @@ func (f *Feed) Resume(ctx context.Context, p broker.Position, fr Framing) (Start
 	defer cancel()
 	var pause backoff
 	for {
-		at, gap, result, err := f.place(fr).resume(ctx, p)
-		if errors.Is(err, errOtherLife) && ctx.Err() == nil {
-			continue // what was held of the life before is given up
-		}
+		s := f.place(fr)
+		at, gap, result, err := s.steady(ctx, func() (spot, *Gap, string, error) { return s.resume(ctx, p) })
 		if err == nil {
 			return f.goOn(at, gap, result, p, fr), nil
 		}
