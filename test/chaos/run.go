@@ -94,7 +94,7 @@ func newRun(t *testing.T, sc *scenario, seed uint64, l load, programs *topology.
 	if overlap == 0 {
 		overlap = 3500 * time.Millisecond
 	}
-	judged := oracle.Run{Seed: seed, Unsure: sc.unsure, MinFaults: sc.times(), Overlap: overlap.Microseconds()}
+	judged := oracle.Run{Seed: seed, Unsure: sc.unsure, Reused: sc.reused, MinFaults: sc.times(), Overlap: overlap.Microseconds()}
 	judged.MinProduced = uint64(float64(sc.times()) * l.quiet.Seconds() * l.rate / 2)
 	r.book = oracle.NewBook(nil, judged)
 	r.told = r.book.Add
