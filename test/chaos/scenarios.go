@@ -36,7 +36,7 @@ type scenario struct {
 	told bool
 	// reused: the store goes back to an older state and uses sequences again, for other events.
 	reused bool
-	do   func(r *run, i int)
+	do     func(r *run, i int)
 	// brokerHost is Options.BrokerHost of the topology.
 	brokerHost map[string]string
 	// catalog keeps the definitions in the broker.
