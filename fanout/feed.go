@@ -37,7 +37,7 @@ type Feed struct {
 	lane *lane
 	log  *Log
 	// life counts what blocks of backlog must not be mixed over: it is raised when the
-	// log was found restored or recreated.
+	// log was found restored or recreated, or may be, and with every forgetBacklog.
 	life atomic.Uint64
 	gaps atomic.Uint64 // told
 

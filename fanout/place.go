@@ -100,14 +100,14 @@ func (s place) behind(ctx context.Context, e found) (found, error) {
 // else in e's block up to where the log ends. Only events that the log has passed
 // are ever sent from a block.
 func (s place) spotAt(e found) spot {
-	p, link := e.fact().pos, e.fact().link
+	p := e.fact().pos
 	if m, ok := s.log.at(p); ok {
 		return spot{start: Start{Cursor: m.Next, At: m}, next: p}
 	}
 	x := s.log.extent()
 	if p.Seq > x.last.Seq {
 		at := s.end()
-		at.next, at.early = p, link != x.last.Seq
+		at.next, at.early = p, e.fact().link != x.last.Seq
 		return at
 	}
 	off := e.block.begin(e.i)

@@ -9,8 +9,8 @@ import (
 	"sluice/internal/broker"
 )
 
-// find judges the position p by the log or, if p is below it, by what the broker
-// holds. The spot is set unless the verdict is anchorReset, -Unknown or -Ahead.
+// find judges the position p by the log or, if p is below it or in a hole that it told,
+// by what the broker holds. The spot is set unless the verdict is anchorReset, -Unknown or -Ahead.
 func (s place) find(ctx context.Context, p broker.Position) (at spot, v verdict, possible bool, err error) {
 	for range lagTries {
 		m, rel := s.log.after(p)
